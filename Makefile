@@ -1,0 +1,48 @@
+# make benchmark [MODEL=gpt2] [ARGS="--profile standard"]   judge a model (default: the embedded reference model)
+# make test                                                  lint, types, import rules and the self-tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?= reference
+ARGS ?=
+
+.PHONY: benchmark test test-all lint replicate train clean
+
+benchmark: $(VENV)/.installed
+	$(BIN)/pytest benchmark --model=$(MODEL) $(ARGS)
+
+test: lint
+	$(BIN)/pytest tests -q -m "not slow"
+
+# everything, the slow proofs too: training a reference model again
+test-all: lint
+	$(BIN)/pytest tests -q
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# the models of the two posts, beside their published figures; needs a hub and, for Llama, its licence
+replicate: $(VENV)/.installed
+	$(BIN)/pytest benchmark --model gpt2 --model meta-llama/Llama-3.2-1B-Instruct --profile standard $(ARGS)
+
+# the reference models again, from a fixed seed
+train: $(VENV)/.installed
+	$(BIN)/python -m fixtures.reference.tokenizer
+	$(BIN)/python -m fixtures.reference.stimuli
+	$(BIN)/python -m fixtures.reference.train
+
+$(VENV)/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,1 @@
+"""The claims: one test each, read with its case file in `cases/`."""

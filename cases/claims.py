@@ -1,0 +1,119 @@
+"""Claims as data: the typed loader of the case files, and the hash that enters every record's version."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+KINDS = ("present", "beyond the words", "effect")
+VERDICTS = ("judged", "reported")
+POOLINGS = ("mean", "last", "span")
+
+
+class CaseError(ValueError):
+    """A case file with a missing, unknown or impossible entry; the message names file, entry and what is accepted."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a case costs a model: which stimuli are read and how, and how many steering rows per frame and word."""
+
+    stimuli: tuple[str, ...] = ()
+    pooling: str = "mean"
+    layers: str = "all"
+    steering_rows: str = "none"
+    twins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One instance of a claim: its kind, the stimuli or vectors it is about, and whether it is judged or reported."""
+
+    name: str
+    kind: str
+    on: str
+    verdict: str
+    needs: Needs
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence that can be false, and everything that was fixed about its judgement before any model was run."""
+
+    name: str
+    statement: str
+    source: str
+    family: str
+    quantity: str
+    cluster: str
+    minimum_clusters: int
+    smallest_effect: float
+    best: float
+    published: str
+    instruments: tuple[str, ...]
+    cases: tuple[Case, ...]
+    hash: str
+
+    def case(self, name: str) -> Case:
+        """Return the case called `name`."""
+        return next(case for case in self.cases if case.name == name)
+
+
+def _checked(kind: type, row: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return `row` if its keys are fields of `kind`; raises CaseError otherwise."""
+    known = {f.name for f in fields(kind)}
+    if stray := sorted(set(row) - known):
+        raise CaseError(f"{where}: unknown entry {stray[0]!r}; accepted: {', '.join(sorted(known))}")
+    return row
+
+
+def _one_of(value: str, accepted: tuple[str, ...], where: str) -> str:
+    if value not in accepted:
+        raise CaseError(f"{where}: {value!r}; accepted: {', '.join(accepted)}")
+    return value
+
+
+def load_claim(path: Path) -> Claim:
+    """Return the claim of one case file; raises CaseError for what does not fit the schema."""
+    text = path.read_bytes()
+    try:
+        document = tomllib.loads(text.decode())
+        head, rows = document["claim"], document["case"]
+        cases = []
+        for row in rows:
+            where = f"{path.name}, case {row.get('name', '?')!r}"
+            needs = _checked(Needs, {k: tuple(v) if isinstance(v, list) else v for k, v in row.pop("needs", {}).items()}, f"{where}, needs")
+            _one_of(row["kind"], KINDS, f"{where}, kind")
+            _one_of(row["verdict"], VERDICTS, f"{where}, verdict")
+            _one_of(needs.get("pooling", "mean"), POOLINGS, f"{where}, needs.pooling")
+            cases.append(Case(**_checked(Case, {**row, "needs": Needs(**needs)}, where)))
+        digest = hashlib.sha256(text).hexdigest()[:12]
+        claim = Claim(
+            **_checked(
+                Claim,
+                {**head, "instruments": tuple(head["instruments"]), "family": path.stem, "cases": tuple(cases), "hash": digest},
+                f"{path.name}, claim",
+            )
+        )
+    except (KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise CaseError(f"{path.name}: {error}") from error
+    if not 0 < claim.smallest_effect < 1:
+        raise CaseError(f"{path.name}, claim: smallest_effect {claim.smallest_effect}; accepted: a skill between 0 and 1")
+    if len({case.name for case in claim.cases}) != len(claim.cases):
+        raise CaseError(f"{path.name}: two cases share a name")
+    return claim
+
+
+def case_files() -> list[Path]:
+    """Return the case files: TOML files with a [claim] table, in alphabetical order."""
+    return sorted(p for p in HERE.glob("*.toml") if p.read_text("utf-8").lstrip().startswith(("[claim]", "# claim")))
+
+
+def load_claims() -> dict[str, Claim]:
+    """Return every claim by family, which is the stem of its case file and of the test that reads it."""
+    return {path.stem: load_claim(path) for path in case_files()}

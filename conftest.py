@@ -1,0 +1,110 @@
+"""Options of `pytest benchmark`; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest_plugins = ["fixtures.plugin", "reports.plugin"]
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+PROFILES = ("quick", "standard", "full")
+
+
+def checked(option: str, accepted: str, pattern: str) -> Any:
+    """Return a converter that takes a value matching `pattern` and otherwise names option, value and what is accepted."""
+
+    def convert(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise pytest.UsageError(f"{option} {value}: accepted: {accepted}")
+        return value
+
+    return convert
+
+
+def existing(option: str) -> Any:
+    """Return a converter that takes the path of an existing file."""
+
+    def convert(value: str) -> str:
+        if not Path(value).is_file():
+            raise pytest.UsageError(f"{option} {value}: no such file; accepted: a path of a CSV or TSV file")
+        return value
+
+    return convert
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options, under the names that people know from evaluation harnesses."""
+    group = parser.getgroup("emotion steering", "emotion steering: the model to judge, and how")
+
+    def option(*names: str, default: str, accepted: str, pattern: str, text: str) -> None:
+        group.addoption(
+            *names, default=default, type=checked(names[0], accepted, pattern), metavar=accepted, help=f"{text} (default: {default})"
+        )
+
+    group.addoption(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="hub name, name@revision, local folder (--model=/path) or reference model; repeatable (default: reference)",
+    )
+    group.addoption("--revision", default=None, metavar="REV", help="revision of a hub model")
+    option("--device", default="auto", accepted="auto|cpu|cuda[:N]|mps", pattern=r"auto|cpu|cuda(:\d+)?|mps", text="where the model runs")
+    option(
+        "--dtype",
+        default="auto",
+        accepted="|".join(DTYPES),
+        pattern="|".join(DTYPES),
+        text="precision of the weights; auto: float32 on a CPU, else the checkpoint's",
+    )
+    option(
+        "--batch-size",
+        "--batch_size",
+        default="auto",
+        accepted="N|auto",
+        pattern=r"auto|[1-9]\d*",
+        text="texts in a forward pass; no result depends on it",
+    )
+    option("--seed", default="0", accepted="N", pattern=r"\d+", text="seed of every random draw")
+    option(
+        "--profile",
+        default="quick",
+        accepted="|".join(PROFILES),
+        pattern="|".join(PROFILES),
+        text="number of random draws, never the stimuli",
+    )
+    option(
+        "--layer",
+        default="auto",
+        accepted="auto|N",
+        pattern=r"auto|\d+",
+        text="block at which claims are judged; auto: two thirds of the depth",
+    )
+    option(
+        "--limit",
+        default="none",
+        accepted="N|none",
+        pattern=r"none|[1-9]\d*",
+        text="only the first N topics, pairs and frames; marks the run incomplete",
+    )
+    group.addoption("--output-path", default=None, metavar="DIR", help="where runs are written (default: reports/runs)")
+    group.addoption("--log-samples", action="store_true", help="also write every item's texts and scores to samples.jsonl")
+    group.addoption(
+        "--norms",
+        default=None,
+        type=existing("--norms"),
+        metavar="FILE",
+        help="ratings of valence and arousal (NRC VAD or Warriner, CSV or TSV) in place of the coded ones",
+    )
+    group.addoption("--trust-remote-code", action="store_true", help="run model code from the hub (off by default)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse an output path that is a file; make a repeated --model count once."""
+    output = config.getoption("--output-path")
+    if output and Path(output).exists() and not Path(output).is_dir():
+        raise pytest.UsageError(f"--output-path {output}: that is a file; accepted: a folder, made where it does not exist")
+    config.option.model = list(dict.fromkeys(config.getoption("--model") or ["reference"]))

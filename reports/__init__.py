@@ -1,0 +1,1 @@
+"""Reports: what was measured, kept, summarised and shown. Nothing here imports torch."""

@@ -1,0 +1,112 @@
+"""Collects the records of a run as they are made, writes the run, prints the summary and sets the exit status."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cases.claims import load_claims
+from reports.record import SCHEMA, Run, installed_versions, parse_record, suite_version
+from reports.render import markdown, terminal
+from reports.scores import exit_status
+from reports.store import RUNS, append, run_folder, write_run, write_whole
+
+OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms")
+
+
+class Collector:
+    """Holds the records of every model of this session and the folders that they are appended to."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Take the options; folders are made with the first record."""
+        self.config = config
+        self.root = Path(config.getoption("--output-path") or RUNS)
+        self.start, self.clock = datetime.now(UTC), time.monotonic()
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        self.subjects: dict[str, dict[str, Any]] = {}
+        self.folders: dict[str, Path] = {}
+        self.runs: dict[str, Run] = {}
+        self.deselected = 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Append a test's record to its run, and leave short properties in its place for JUnit."""
+        found = dict(p for p in report.user_properties if p[0] in ("record", "subject", "samples"))
+        if report.when != "call" and not (report.when == "setup" and not report.passed):
+            report.user_properties = [p for p in report.user_properties if p[0] not in found]
+            return
+        if "record" not in found:
+            return
+        row, subject = found["record"], found["subject"]
+        name = str(subject["model"])
+        parse_record(row)
+        self.subjects[name] = {**self.subjects.get(name, {}), **subject}
+        if name not in self.folders:
+            self.folders[name] = run_folder(self.root, subject, self.start.strftime("%Y%m%dT%H%M%SZ"))
+        self.rows.setdefault(name, []).append(row)
+        append(self.folders[name] / "records.jsonl", [row])
+        if found.get("samples"):
+            append(self.folders[name] / "samples.jsonl", found["samples"])
+        net = row["net"] or {}
+        short = [(k, row[k]) for k in ("claim", "case", "verdict", "value", "skill", "reason")] + [("net", net.get("value"))]
+        report.user_properties = [p for p in report.user_properties if p[0] not in found] + [(k, v) for k, v in short if v is not None]
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Count what was deselected: it makes a run incomplete."""
+        self.deselected += len(items)
+
+    def lacking(self, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+        """Return why the records are not a complete run; empty if they are."""
+        wanted = {(claim.family, case.name) for claim in load_claims().values() for case in claim.cases}
+        missing = wanted - {(row["family"], row["case"]) for row in rows}
+        broken = [f"{row['family']}/{row['case']}" for row in rows if row["verdict"] == "error"]
+        limit = self.config.getoption("--limit")
+        reasons = [f"{len(missing)} of {len(wanted)} cases were not run"] if missing else []
+        reasons += [f"--limit {limit}"] if limit != "none" else []
+        return tuple(reasons + ([f"{len(broken)} cases broke: {', '.join(broken)}"] if broken else []))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write each model's run and report; set the exit status that the verdicts call for."""
+        for name, rows in self.rows.items():
+            reasons = self.lacking(rows)
+            run = Run(
+                schema=SCHEMA,
+                suite=suite_version(),
+                subject=self.subjects[name],
+                options={k: getattr(self.config.option, k) and str(Path(str(getattr(self.config.option, k))).name) for k in OPTIONS},
+                versions=installed_versions(),
+                start=self.start.isoformat(timespec="seconds"),
+                duration=round(time.monotonic() - self.clock, 1),
+                complete=not reasons,
+                incomplete_because=reasons,
+                records=tuple(parse_record(row) for row in rows),
+            )
+            self.runs[name] = run
+            write_run(self.folders[name], run)
+            write_whole(self.folders[name] / "report.md", markdown(run))
+        if self.runs and exitstatus in (0, 1):
+            session.exitstatus = max(int(exitstatus), *(exit_status(list(run.records)) for run in self.runs.values()))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print each run's table and where its files are."""
+        for name, run in self.runs.items():
+            terminalreporter.section(f"emotion steering: {name}", sep="=")
+            terminalreporter.write_line(terminal(run))
+            terminalreporter.write_line(f"\nreport: {self.folders[name] / 'report.md'}\nrecords: {self.folders[name] / 'run.json'}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect on the controller only, and only where the options of this suite are known."""
+    if not hasattr(config, "workerinput") and hasattr(config.option, "profile"):
+        config.pluginmanager.register(Collector(config), "emotion-steering-collector")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Name what will be judged."""
+    names = ", ".join(Path(name).name if Path(name).is_dir() else name for name in config.option.model)
+    return f"judging: {names}; profile {config.option.profile}, seed {config.option.seed}, device {config.option.device}, dtype {config.option.dtype}"

@@ -1,0 +1,62 @@
+"""The store: one folder per run, records appended as they are made, the run written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from reports.record import RecordError, Run, parse_run
+
+RUNS = Path(__file__).parent / "runs"
+
+
+def slug(name: str) -> str:
+    """Return a model's name as one folder name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "--", name).strip("-.") or "model"
+
+
+def run_folder(root: Path, subject: dict[str, Any], stamp: str) -> Path:
+    """Make and return root/<model>/<device>-<dtype>/<utc>; a second run in the same second gets a number."""
+    parent = root / slug(str(subject["model"])) / f"{subject.get('device', 'unknown')}-{subject.get('dtype', 'unknown')}"
+    for number in range(1, 1000):
+        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(f"{parent} holds a thousand runs of {stamp}")
+
+
+def append(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Append rows to a JSONL file and see them to the disk."""
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old one or the new one, never half of it."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(text, "utf-8")
+    scratch.replace(path)
+
+
+def write_run(folder: Path, run: Run) -> Path:
+    """Write run.json and return its path."""
+    path = folder / "run.json"
+    write_whole(path, json.dumps(run.plain(), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def read_run(path: Path) -> Run:
+    """Return the run in a run.json or in the folder that holds one; raises RecordError with the path if it is none."""
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        return parse_run(json.loads(file.read_text("utf-8")))
+    except (OSError, json.JSONDecodeError, RecordError) as error:
+        raise RecordError(f"{file} is not a run: {error}") from error
