@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,13 @@ HERE = Path(__file__).parent
 KINDS = ("present", "beyond the words", "effect")
 VERDICTS = ("judged", "reported")
 POOLINGS = ("mean", "last", "span")
+TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "str": ("text", (str,)),
+    "int": ("a whole number", (int,)),
+    "float": ("a number", (int, float)),
+    "tuple": ("a list", (tuple,)),
+    "dict": ("a table", (dict,)),
+}
 
 
 class CaseError(ValueError):
@@ -65,11 +72,25 @@ class Claim:
 
 
 def _checked(kind: type, row: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return `row` if its keys are fields of `kind`; raises CaseError otherwise."""
+    """Return `row` if its keys are fields of `kind` and none is missing; raises CaseError otherwise."""
     known = {f.name for f in fields(kind)}
     if stray := sorted(set(row) - known):
         raise CaseError(f"{where}: unknown entry {stray[0]!r}; accepted: {', '.join(sorted(known))}")
+    required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in required if name not in row]:
+        raise CaseError(f"{where}: no entry {missing[0]!r}")
+    for f in fields(kind):
+        name, types = TYPES.get(str(f.type).split("[")[0], ("", (object,)))
+        if f.name in row and not isinstance(row[f.name], types):
+            raise CaseError(f"{where}: {f.name} {row[f.name]!r}; accepted: {name}")
     return row
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    """Return a table with its lists made tuples; raises CaseError for anything else."""
+    if not isinstance(value, dict):
+        raise CaseError(f"{where}: {value!r}; accepted: a table")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
 
 
 def _one_of(value: str, accepted: tuple[str, ...], where: str) -> str:
@@ -83,25 +104,24 @@ def load_claim(path: Path) -> Claim:
     text = path.read_bytes()
     try:
         document = tomllib.loads(text.decode())
-        head, rows = document["claim"], document["case"]
-        cases = []
-        for row in rows:
-            where = f"{path.name}, case {row.get('name', '?')!r}"
-            needs = _checked(Needs, {k: tuple(v) if isinstance(v, list) else v for k, v in row.pop("needs", {}).items()}, f"{where}, needs")
-            _one_of(row["kind"], KINDS, f"{where}, kind")
-            _one_of(row["verdict"], VERDICTS, f"{where}, verdict")
-            _one_of(needs.get("pooling", "mean"), POOLINGS, f"{where}, needs.pooling")
-            cases.append(Case(**_checked(Case, {**row, "needs": Needs(**needs)}, where)))
-        digest = hashlib.sha256(text).hexdigest()[:12]
-        claim = Claim(
-            **_checked(
-                Claim,
-                {**head, "instruments": tuple(head["instruments"]), "family": path.stem, "cases": tuple(cases), "hash": digest},
-                f"{path.name}, claim",
-            )
-        )
-    except (KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CaseError(f"{path.name}: {error}") from error
+    if stray := sorted(set(document) - {"claim", "case"}):
+        raise CaseError(f"{path.name}: unknown table {stray[0]!r}; accepted: claim, case")
+    if not isinstance(document.get("case"), list):
+        raise CaseError(f"{path.name}: no [[case]]")
+    cases = []
+    for row in document["case"]:
+        where = f"{path.name}, case {row.get('name', '?')!r}"
+        needs = _checked(Needs, _table(row.get("needs", {}), f"{where}, needs"), f"{where}, needs")
+        _checked(Case, {**row, "needs": Needs(**needs)}, where)
+        _one_of(row["kind"], KINDS, f"{where}, kind")
+        _one_of(row["verdict"], VERDICTS, f"{where}, verdict")
+        _one_of(needs.get("pooling", "mean"), POOLINGS, f"{where}, needs.pooling")
+        cases.append(Case(**{**row, "needs": Needs(**needs)}))
+    head = _table(document.get("claim"), f"{path.name}, claim")
+    digest = hashlib.sha256(text).hexdigest()[:12]
+    claim = Claim(**_checked(Claim, {**head, "family": path.stem, "cases": tuple(cases), "hash": digest}, f"{path.name}, claim"))
     if not 0 < claim.smallest_effect < 1:
         raise CaseError(f"{path.name}, claim: smallest_effect {claim.smallest_effect}; accepted: a skill between 0 and 1")
     if len({case.name for case in claim.cases}) != len(claim.cases):

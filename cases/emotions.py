@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ def coordinates(emotions: Sequence[Emotion]) -> np.ndarray:
 def similarity(emotions: Sequence[Emotion]) -> np.ndarray:
     """Return circumplex similarity, shape (emotions, emotions): minus the Euclidean distance of (valence, arousal)."""
     place = coordinates(emotions)
-    return -np.linalg.norm(place[:, None] - place[None, :], axis=2)
+    return np.asarray(-np.linalg.norm(place[:, None] - place[None, :], axis=2))
 
 
 def opposite(emotions: Sequence[Emotion]) -> list[int]:
@@ -72,7 +73,7 @@ def with_norms(emotions: Sequence[Emotion], path: Path) -> list[Emotion]:
 
     try:
         table = pd.read_csv(path, sep=None, engine="python")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise NormsError(f"{path.name} cannot be read as CSV or TSV ({type(error).__name__})") from error
     columns = {str(c).lower(): c for c in table.columns}
     word = next((columns[c] for c in ("word", "term") if c in columns), None)
@@ -82,15 +83,18 @@ def with_norms(emotions: Sequence[Emotion], path: Path) -> list[Emotion]:
         raise NormsError(
             f"{path.name} has columns {list(map(str, table.columns))}; wants Word and V.Mean.Sum, A.Mean.Sum or Valence, Arousal"
         )
-    low = float(table[[columns[c] for c in pair]].min().min())
+    ratings = table[[columns[c] for c in pair]].apply(pd.to_numeric, errors="coerce")
+    low = float(ratings.min().min())
     middle, half = (5.0, 4.0) if pair[0] == "v.mean.sum" else ((0.0, 1.0) if low < 0 else (0.5, 0.5))
-    rated = table.assign(_key=table[word].astype(str).str.lower()).drop_duplicates("_key").set_index("_key")
+    rated = ratings.assign(_key=table[word].astype(str).str.lower()).drop_duplicates("_key").set_index("_key")
     found = []
     for emotion in emotions:
         # ratings tables list lemmas: an emotion without an entry takes that of the first of its family that has one
         key = next((w for w in (emotion.name, *emotion.family) if w in rated.index), None)
         if key is None:
             raise NormsError(f"{path.name} rates none of the words of {emotion.name!r}: {', '.join(emotion.family)}")
-        valence, arousal = ((float(rated.at[key, columns[c]]) - middle) / half for c in pair)
+        valence, arousal = ((float(str(rated.at[key, columns[c]])) - middle) / half for c in pair)
+        if not np.isfinite([valence, arousal]).all():
+            raise NormsError(f"{path.name} rates {key!r} by what is no number; wants numbers")
         found.append(replace(emotion, valence=valence, arousal=arousal))
     return found

@@ -35,13 +35,19 @@ class Collector:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Append a test's record to its run, and leave short properties in its place for JUnit."""
-        found = dict(p for p in report.user_properties if p[0] in ("record", "subject", "samples"))
-        if report.when != "call" and not (report.when == "setup" and not report.passed):
-            report.user_properties = [p for p in report.user_properties if p[0] not in found]
-            return
+        found: dict[str, Any] = {k: v for k, v in report.user_properties if k in ("record", "subject", "samples")}
         if "record" not in found:
             return
-        row, subject = found["record"], found["subject"]
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            self.keep(found["record"], found["subject"], found.get("samples"))
+        # JUnit takes the properties of the last phase, so they are shortened in every phase
+        row = found["record"]
+        net = row["net"] or {}
+        short = [(k, row[k]) for k in ("claim", "case", "verdict", "value", "skill", "reason")] + [("net", net.get("value"))]
+        report.user_properties = [p for p in report.user_properties if p[0] not in found] + [(k, v) for k, v in short if v is not None]
+
+    def keep(self, row: dict[str, Any], subject: dict[str, Any], samples: list[dict[str, Any]] | None) -> None:
+        """Append a record to the run of its model."""
         name = str(subject["model"])
         parse_record(row)
         self.subjects[name] = {**self.subjects.get(name, {}), **subject}
@@ -49,11 +55,8 @@ class Collector:
             self.folders[name] = run_folder(self.root, subject, self.start.strftime("%Y%m%dT%H%M%SZ"))
         self.rows.setdefault(name, []).append(row)
         append(self.folders[name] / "records.jsonl", [row])
-        if found.get("samples"):
-            append(self.folders[name] / "samples.jsonl", found["samples"])
-        net = row["net"] or {}
-        short = [(k, row[k]) for k in ("claim", "case", "verdict", "value", "skill", "reason")] + [("net", net.get("value"))]
-        report.user_properties = [p for p in report.user_properties if p[0] not in found] + [(k, v) for k, v in short if v is not None]
+        if samples:
+            append(self.folders[name] / "samples.jsonl", samples)
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Count what was deselected: it makes a run incomplete."""
@@ -109,4 +112,5 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Name what will be judged."""
     names = ", ".join(Path(name).name if Path(name).is_dir() else name for name in config.option.model)
-    return f"judging: {names}; profile {config.option.profile}, seed {config.option.seed}, device {config.option.device}, dtype {config.option.dtype}"
+    o = config.option
+    return f"judging: {names}; profile {o.profile}, seed {o.seed}, device {o.device}, dtype {o.dtype}"

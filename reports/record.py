@@ -100,6 +100,8 @@ class Run:
 
 def parse_run(document: dict[str, Any]) -> Run:
     """Return the run of a plain dict; raises RecordError for another schema or missing entries."""
+    if not isinstance(document, dict):
+        raise RecordError(f"a {type(document).__name__}; accepted: an object with a schema and records")
     if document.get("schema") != SCHEMA:
         raise RecordError(f"schema {document.get('schema')!r}; accepted: {SCHEMA}")
     try:

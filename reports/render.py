@@ -15,6 +15,11 @@ NOTICE = (
     "not on the English ones. It checks the suite and is no evidence about language models."
 )
 
+HOW_TO_READ = """\
+Value, null and net share one bounded scale; net is value minus null with its 95% interval; skill is net over what the
+null leaves up to the best possible value. Supported: the interval of net lies above 0 and the value above the 95th
+percentile of its permutations. Refuted: the interval lies below the smallest effect of interest. Else inconclusive."""
+
 
 def figure(value: float | None, low: float | None = None, high: float | None = None) -> str:
     """Return a value with its interval, three decimals, or a dash where there is none."""
@@ -68,10 +73,15 @@ def facts(run: Run) -> list[str]:
     """Return the lines that say what was judged, with what and how completely."""
     s, o, v = run.subject, run.options, run.versions
     dirty = {True: ", changed since", False: "", None: ", state unknown"}[run.suite["dirty"]]
+    layers = sorted({r.layer for r in run.records if r.layer is not None})
+    size = f"{s.get('parameters') or 0:,} parameters, {s.get('layers', '?')} blocks, width {s.get('width', '?')}"
+    judged = f"layer {', '.join(map(str, layers)) or '?'} of 0 to {(s.get('layers') or 1) - 1}"
     lines = [
-        f"model {s.get('model')} ({s.get('architecture', '?')}, {s.get('parameters') or 0:,} parameters, {s.get('layers', '?')} blocks, revision {s.get('revision', '?')})",
-        f"on {s.get('device_name', '?')} in {s.get('dtype', '?')}, {s.get('stimuli', '?')} stimuli, layer {o['layer']}, profile {o['profile']}, seed {o['seed']}, batch size {o['batch_size']}",
-        f"suite {run.suite['version']} at {(run.suite['commit'] or 'no commit')[:12]}{dirty}; torch {v['torch']}, transformers {v['transformers']}; {run.duration:.0f} s",
+        f"model {s.get('model')} ({s.get('architecture', '?')}, {size}, revision {s.get('revision', '?')})",
+        f"on {s.get('device_name', '?')} in {s.get('dtype', '?')}, {s.get('stimuli', '?')} stimuli, {judged}",
+        f"profile {o['profile']}, seed {o['seed']}, batch size {o['batch_size']}",
+        f"suite {run.suite['version']} at {(run.suite['commit'] or 'no commit')[:12]}{dirty}; "
+        f"torch {v['torch']}, transformers {v['transformers']}; {run.duration:.0f} s",
     ]
     if not run.complete:
         lines.append(f"INCOMPLETE: {'; '.join(run.incomplete_because)}")
@@ -114,8 +124,7 @@ def markdown(run: Run) -> str:
         "",
         table(claim_rows(run), "github"),
         "",
-        "Value, null and net share one bounded scale; net is value minus null with its 95% interval; skill is net over what the null leaves up to the best possible value. "
-        "Supported: the interval of net lies above 0 and the value above the 95th percentile of every null. Refuted: it lies below the smallest effect of interest. Else inconclusive.",
+        HOW_TO_READ,
         "",
         "## Leaderboard row",
         "",
@@ -140,7 +149,8 @@ def section(records: list[Record]) -> list[str]:
             continue
         where = f"layer {r.layer}" + (f", strength {r.strength:g} median residual norms" if r.strength is not None else "")
         lines += [
-            f"{r.quantity} = {figure(r.value, r.low, r.high)} at {where}; n = {r.n}, {r.clusters} clusters ({r.cluster}), version {r.version}.",
+            f"{r.quantity} = {figure(r.value, r.low, r.high)} at {where}; "
+            f"n = {r.n}, {r.clusters} clusters ({r.cluster}), version {r.version}.",
             "",
         ]
         lines += [
@@ -172,10 +182,11 @@ def detail(details: dict[str, Any]) -> list[str]:
         rows = [{"emotion": w["emotion"], "promoted": ", ".join(w["promoted"]), "suppressed": ", ".join(w["suppressed"])} for w in words]
         lines += [table(rows, "github"), ""]
     if post := details.get("published protocol"):
-        twins_raised = details["untrained twin, own words raised"]
+        twins_raised = ", ".join(map(str, details["untrained twin, own words raised"]))
         lines += [
-            f"By the post's own protocol (raw vector times 1.0): {post['raised']} of {post['of']} vectors raise their own word, by {post['mean']:.3f} nats on average "
-            f"(from {post['lowest']:.3f} to {post['highest']:.3f}). The untrained twins raise {', '.join(map(str, twins_raised))} of {post['of']} at the judged strength.",
+            f"By the post's own protocol (raw vector times 1.0): {post['raised']} of {post['of']} vectors raise their own word, "
+            f"by {post['mean']:.3f} nats on average (from {post['lowest']:.3f} to {post['highest']:.3f}). "
+            f"Three untrained twins raise {twins_raised} of {post['of']} at the judged strength.",
             "",
         ]
     return lines

@@ -58,5 +58,5 @@ def read_run(path: Path) -> Run:
     file = path / "run.json" if path.is_dir() else path
     try:
         return parse_run(json.loads(file.read_text("utf-8")))
-    except (OSError, json.JSONDecodeError, RecordError) as error:
+    except (OSError, ValueError) as error:
         raise RecordError(f"{file} is not a run: {error}") from error

@@ -1,0 +1,59 @@
+"""How far a blind reader's labels of the implicit passages agree with the emotions they were written for: `python -m cases.labels`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATH = Path(__file__).parent / "blind_labels.jsonl"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Shares of passages labelled as intended, per emotion and overall, Cohen's kappa, and the number of passages."""
+
+    per_emotion: dict[str, float]
+    overall: float
+    kappa: float
+    n: int
+
+
+def load_labels(path: Path = PATH) -> list[dict[str, Any]]:
+    """Return the labels, one per passage: the emotion intended, the topic, the label given, and whether the reader was sure."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def agreement(rows: Iterable[Mapping[str, Any]]) -> Agreement:
+    """Return the agreement of `label` with `emotion`; kappa = (observed - chance) / (1 - chance), from both marginals (Cohen 1960).
+
+    Raises ValueError without rows. Kappa is NaN where both always name one and the same emotion.
+    """
+    cells = [(str(row["emotion"]), str(row["label"])) for row in rows]
+    if not cells:
+        raise ValueError("no labels: agreement is undefined")
+    n = len(cells)
+    intended, given = Counter(e for e, _ in cells), Counter(label for _, label in cells)
+    hits = Counter(e for e, label in cells if e == label)
+    overall = sum(hits.values()) / n
+    chance = sum(intended[e] * given[e] for e in intended) / n**2
+    kappa = (overall - chance) / (1 - chance) if chance < 1 else float("nan")
+    return Agreement({e: hits[e] / count for e, count in intended.items()}, overall, kappa, n)
+
+
+def main() -> None:
+    """Print agreement per emotion, lowest first, overall, and kappa."""
+    found = agreement(load_labels())
+    ordered = sorted(found.per_emotion.items(), key=lambda pair: pair[1])
+    cells = [f"{emotion} {share:.2f}" for emotion, share in ordered]
+    lines = [", ".join(cells[start : start + 10]) for start in range(0, len(cells), 10)]
+    lines.append(f"overall {found.overall:.3f} of {found.n} passages, Cohen's kappa {found.kappa:.3f}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Self-tests of records and runs: what is accepted, and that it survives JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from importlib import metadata
+from typing import Any
+
+import pytest
+
+from cases.claims import load_claims
+from reports.record import VERDICTS, RecordError, installed_versions, parse_record, parse_run, suite_version
+from tests.runs import plain_record, small_record, small_run
+
+
+def test_a_run_survives_json_unchanged() -> None:
+    run = small_run(
+        small_record(), small_record(case="matched-present", verdict="refuted", net=None), complete=False, incomplete_because=("x",)
+    )
+    assert parse_run(json.loads(json.dumps(run.plain()))) == run
+
+
+def test_an_unknown_entry_of_a_record_is_named() -> None:
+    with pytest.raises(RecordError, match="unknown entry 'vlaue'"):
+        parse_record(plain_record(vlaue=1.0))
+
+
+@pytest.mark.parametrize("entry", ["claim", "family", "case", "smallest_effect", "best", "version", "verdict"])
+def test_a_missing_entry_of_a_record_is_named(entry: str) -> None:
+    row = plain_record()
+    del row[entry]
+    with pytest.raises(RecordError, match=f"a record is incomplete.*'{entry}'"):
+        parse_record(row)
+
+
+def test_an_unknown_verdict_is_refused_with_the_record_and_the_accepted_ones() -> None:
+    with pytest.raises(RecordError, match=r"^separation/natural-present: verdict 'maybe'; accepted: supported, refuted"):
+        small_record(verdict="maybe")
+    assert [small_record(verdict=verdict).verdict for verdict in VERDICTS] == list(VERDICTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"schema": 2}, "schema 2; accepted: 1"), ({"extra": 1}, "extra"), ({"records": [{"claim": "x"}]}, "a record is incomplete")],
+)
+def test_a_run_of_another_shape_is_refused(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RecordError, match=reason):
+        parse_run({**small_run().plain(), **change})
+
+
+def test_a_blank_record_of_every_case_is_a_record_once_it_has_a_verdict() -> None:
+    from fixtures.verdicts import blank_record
+
+    for claim in load_claims().values():
+        for case in claim.cases:
+            found = parse_record({**blank_record(claim, case, version="v"), "verdict": "error"})
+            assert found.id == f"{claim.family}/{case.name}"
+            assert found.value is None
+
+
+def test_without_git_the_state_of_the_checkout_is_unknown_rather_than_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_git(*arguments: Any, **options: Any) -> None:
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(subprocess, "run", no_git)
+    found = suite_version()
+    assert (found["commit"], found["dirty"]) == (None, None)
+    assert found["version"]
+
+
+@pytest.mark.parametrize(("status", "dirty"), [("", False), (" M conftest.py\n", True)])
+def test_a_changed_checkout_is_called_dirty(status: str, dirty: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, status if "status" in command else "abc\n", "")
+
+    monkeypatch.setattr(subprocess, "run", git)
+    assert suite_version() == {"version": suite_version()["version"], "commit": "abc", "dirty": dirty}
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package == "torch":
+            raise metadata.PackageNotFoundError(package)
+        return "1.0"
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert installed_versions()["torch"] is None
+    assert installed_versions()["numpy"] == "1.0"

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fixtures import scoring
+from fixtures.models import Subject
+from fixtures.scoring import (
+    Continuations,
+    continuations,
+    final_gain,
+    frame_logprobs,
+    lens_logits,
+    surface_variants,
+    top_words,
+    word_logprobs,
+)
+from fixtures.steering import widens
+from tests.tiny import ARCHITECTURES, LAYERS, ONE_PLUS, SEVERAL, SINGLE, as_subject, build, directions, final_norm, logits, pushed, tiny
+
+PROMPT = "The boy sat down and felt"
+WORDS = (*SINGLE, *SEVERAL)
+
+
+def teacher_forced(subject: Subject, prompt: str, word: str) -> float:
+    """Return log P(word | prompt) from one full pass over each whole variant, in float64."""
+    start, total = len(subject.tokenizer(prompt)["input_ids"]), 0.0
+    for variant in (f" {word}", f" {word.capitalize()}"):
+        ids = subject.tokenizer(prompt + variant)["input_ids"]
+        steps = torch.log_softmax(logits(subject, torch.tensor([ids])).double(), -1)[0]
+        total += float(torch.exp(sum(steps[t - 1, ids[t]] for t in range(start, len(ids)))))
+    return float(np.log(total))
+
+
+def probabilities_of(subject: Subject, prefix: str) -> Tensor:
+    return torch.softmax(logits(subject, torch.tensor([subject.tokenizer(prefix)["input_ids"]])).double()[0, -1], -1)
+
+
+class Tokens:
+    """A tokenizer that knows the texts it is told, 0 being special."""
+
+    all_special_ids = (0,)
+
+    def __init__(self, known: dict[str, list[int]]) -> None:
+        self.known = known
+
+    def __call__(self, text: str) -> dict[str, Any]:
+        return {"input_ids": self.known[text]}
+
+
+def knowing(known: dict[str, list[int]]) -> Subject:
+    return replace(tiny("llama"), tokenizer=Tokens(known))
+
+
+def test_the_words_of_these_tests_have_the_token_counts_they_are_meant_to_have() -> None:
+    plan = continuations(tiny("llama"), PROMPT, WORDS)
+    counts = [[len(ids) for ids in variants] for variants in plan.words]
+    assert counts[0] == [1, 1]
+    assert counts[1][0] == 1 < counts[1][1]
+    assert all(min(some) > 1 for some in counts[2:])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_word_scores_the_sum_over_variants_of_the_product_over_all_tokens(architecture: str) -> None:
+    subject = tiny(architecture)
+    found = word_logprobs(subject, PROMPT, WORDS)
+    assert found.shape == (1, len(WORDS))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found[0], [teacher_forced(subject, PROMPT, word) for word in WORDS], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_steered_words_score_what_each_vector_pushed_alone_gives_widened_or_not(architecture: str) -> None:
+    subject, layer, vectors = tiny(architecture), 1, directions(3)
+    expected = []
+    for vector in vectors:
+        with pushed(subject, layer, vector):
+            expected.append([teacher_forced(subject, PROMPT, word) for word in WORDS])
+    plain = word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors, widen=False)
+    np.testing.assert_allclose(plain, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors), expected, rtol=1e-4, atol=1e-4)
+    if widens(subject, layer):
+        wide = word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors, widen=True)
+        np.testing.assert_allclose(wide, plain, rtol=1e-5, atol=1e-4)
+    assert np.ptp(expected, axis=0).min() > 0.1
+
+
+def test_a_zero_vector_scores_what_no_vector_scores() -> None:
+    subject = tiny("qwen2")
+    plain = word_logprobs(subject, PROMPT, WORDS)
+    np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS, layer=0, vectors=torch.zeros(1, subject.width)), plain, atol=1e-5)
+
+
+def test_a_word_of_one_token_scores_the_next_token_and_one_of_several_never_its_first_piece_alone() -> None:
+    subject = tiny("gpt2")
+    odds = probabilities_of(subject, PROMPT)
+    (glad, Glad), (_, angry) = (continuations(subject, PROMPT, [w]).words[0] for w in ("glad", "angry"))
+    found = word_logprobs(subject, PROMPT, ["glad", "angry"])[0]
+    assert found[0] == pytest.approx(float(torch.log(odds[glad[0]] + odds[Glad[0]])), abs=1e-5)
+    assert found[1] < float(torch.log(odds[angry[0]])) - 1
+
+
+def test_neither_the_company_of_words_nor_the_size_of_batches_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, vectors = tiny("llama"), directions(5)
+    plain = word_logprobs(subject, PROMPT, WORDS)
+    moved = word_logprobs(subject, PROMPT, WORDS, layer=1, vectors=vectors)
+    alone = np.concatenate([word_logprobs(subject, PROMPT, [w], layer=1, vectors=vectors) for w in reversed(WORDS)], axis=1)
+    np.testing.assert_allclose(alone[:, ::-1], moved, atol=1e-4)
+    monkeypatch.setattr(scoring, "CHUNK", 2)
+    monkeypatch.setattr(scoring, "LEAVES", 1)
+    np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS), plain, atol=1e-4)
+    np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS, layer=1, vectors=vectors), moved, atol=1e-4)
+
+
+def test_a_special_token_before_the_prompt_is_kept_and_never_scored() -> None:
+    subject = as_subject(tiny("llama").model, bos=True)
+    plan = continuations(subject, PROMPT, WORDS)
+    assert plan.prompt[0] == 1
+    assert all(1 not in ids for variants in plan.words for ids in variants)
+    np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS)[0], [teacher_forced(subject, PROMPT, w) for w in WORDS], atol=1e-4)
+
+
+def test_surface_variants_follow_a_space_in_lower_case_and_capitalised() -> None:
+    assert surface_variants("at ease") == (" at ease", " At ease")
+
+
+def test_trailing_special_tokens_are_dropped_and_variants_that_come_out_alike_count_once() -> None:
+    subject = knowing({"I am": [0, 5, 6, 0], "I am ill": [0, 5, 6, 7, 8, 0], "I am Ill": [0, 5, 6, 7, 8, 0]})
+    assert continuations(subject, "I am", ["ill"]) == Continuations((0, 5, 6), (((7, 8),),))
+
+
+def test_a_variant_that_merges_with_the_prompt_is_tokenised_alone() -> None:
+    subject = knowing({"I am": [0, 5, 6], "I am ill": [0, 5, 9], " ill": [0, 7], "I am Ill": [0, 5, 6, 8], " Ill": [0, 9]})
+    assert continuations(subject, "I am", ["ill"]) == Continuations((0, 5, 6), (((7,), (8,)),))
+
+
+def test_a_word_without_tokens_is_refused_and_not_certain() -> None:
+    gone = {"I am": [5, 6], "I am ill": [5, 6, 0], " ill": [0], "I am Ill": [5, 6, 0], " Ill": [0]}
+    with pytest.raises(ValueError, match="no tokens for 'ill'"):
+        continuations(knowing(gone), "I am", ["ill"])
+    assert continuations(knowing({**gone, "I am Ill": [5, 6, 9]}), "I am", ["ill"]).words == (((9,),),)
+
+
+def test_leaves_reach_every_token_that_is_wanted_and_no_pass_is_made_twice() -> None:
+    plan = Continuations((1,), (((5,), (6, 7)), ((6, 7, 8),), ((6, 9), (4, 3, 2))))
+    leaves, wanted = plan.leaves(), plan.wanted()
+    assert leaves == [(4, 3), (6, 7)]
+    assert wanted == {(): [4, 5, 6], (6,): [7, 9], (6, 7): [8], (4,): [3], (4, 3): [2]}
+    assert all(any(leaf[: len(prefix)] == prefix for leaf in leaves) for prefix in wanted)
+
+
+def test_frames_are_scored_one_by_one() -> None:
+    subject, frames, vectors = tiny("llama"), [PROMPT, "She was"], directions(2)
+    found = frame_logprobs(subject, frames, WORDS, layer=1, vectors=vectors)
+    np.testing.assert_array_equal(found, [word_logprobs(subject, f, WORDS, layer=1, vectors=vectors) for f in frames])
+    assert frame_logprobs(subject, frames, WORDS).shape == (2, 1, len(WORDS))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_final_gain_is_that_of_the_norm_before_the_head(architecture: str) -> None:
+    subject = build(architecture)
+    norm = final_norm(subject)
+    drawn = torch.rand(subject.width, generator=torch.Generator().manual_seed(1)) + 0.5
+    norm.weight.copy_(drawn)
+    if getattr(norm, "bias", None) is not None:
+        norm.bias.fill_(3.0)
+    torch.testing.assert_close(final_gain(subject), drawn + (architecture in ONE_PLUS), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_without_a_final_norm_has_a_gain_of_one() -> None:
+    subject = build("opt", do_layer_norm_before=False)
+    assert subject.model.get_decoder().final_layer_norm is None
+    assert torch.equal(final_gain(subject), torch.ones(subject.width))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_planted_unembedding_row_ranks_its_word_first_and_its_negative_last(architecture: str) -> None:
+    subject = tiny(architecture)
+    rows = subject.model.get_output_embeddings().weight
+    for word in SINGLE:
+        for (token,) in continuations(subject, PROMPT, [word]).words[0]:
+            planted = (rows[token] / final_gain(subject)).numpy()
+            scores = lens_logits(subject, np.stack([planted, -planted]), WORDS)
+            assert scores.shape == (2, len(WORDS))
+            assert top_words(scores[0], WORDS)[0][0] == word
+            np.testing.assert_allclose(scores[0, WORDS.index(word)], float(rows[token] @ rows[token]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2"])
+def test_a_word_of_several_tokens_scores_the_mean_of_its_best_variant(architecture: str) -> None:
+    subject, vectors = tiny(architecture), directions(3)
+    logit = (vectors * final_gain(subject)) @ subject.model.get_output_embeddings().weight.T
+    expected = [
+        torch.stack([logit[:, list(ids)].mean(1) for ids in variants]).amax(0) for variants in continuations(subject, PROMPT, WORDS).words
+    ]
+    np.testing.assert_allclose(lens_logits(subject, vectors.numpy(), WORDS), torch.stack(expected, dim=1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_lens_looks_through_the_projection_before_the_head() -> None:
+    subject = build("opt", word_embed_proj_dim=16)
+    rows, outward = subject.model.get_output_embeddings().weight, subject.model.get_decoder().project_out.weight
+    (token,) = continuations(subject, PROMPT, SINGLE).words[0][0]
+    planted = (torch.linalg.pinv(outward) @ rows[token] / final_gain(subject)).numpy()
+    assert top_words(lens_logits(subject, planted[None], WORDS)[0], WORDS)[0][0] == SINGLE[0]
+
+
+def test_top_words_are_the_highest_first_and_the_lowest_first() -> None:
+    assert top_words(np.array([0.1, 3.0, -2.0, 1.0]), ["a", "b", "c", "d"], 2) == (["b", "d"], ["c", "a"])
+
+
+def test_progress_hears_of_the_tokens_of_every_row() -> None:
+    subject, heard = tiny("llama"), []
+    length = len(subject.tokenizer(PROMPT)["input_ids"])
+    word_logprobs(subject, PROMPT, SINGLE, layer=LAYERS - 1, vectors=directions(3), progress=heard.append)
+    assert sum(heard) == 3 * length

@@ -1,0 +1,272 @@
+"""The checker of the shipped stimuli, English and of the planted world, and self-tests of their loader and labels."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cases.checks import leaks, shared_runs, token_edits, unbalanced, words, wrong_lengths
+from cases.emotions import banned_words, load_emotions, load_topics
+from cases.labels import Agreement, agreement, load_labels, main
+from cases.stimuli import HERE, SETS, Stimuli, StimuliError, load_stimuli
+from fixtures.reference import stimuli as writer
+from fixtures.reference.corpus import ASSISTANT, END, MARK, USER, Corpus
+from fixtures.reference.world import reserved
+from fixtures.statistics import auroc
+from fixtures.text_twin import tfidf
+from fixtures.vectors import folds_of, held_out_projections
+
+BANNED = banned_words(load_emotions())
+CONTRASTS = ("fear_calm", "fear_excitement", "fear_anger", "fear_sadness", "unafraid_fear", "sadness_calm", "anger_joy")
+
+
+@pytest.fixture(scope="module", params=SETS)
+def shipped(request: pytest.FixtureRequest) -> Stimuli:
+    return load_stimuli(request.param)
+
+
+def implicit(stimuli: Stimuli) -> dict[str, str]:
+    return {f"{p.emotion}/{p.topic}": p.text for p in stimuli.implicit}
+
+
+def sides(stimuli: Stimuli, contrast: str) -> list[str]:
+    pairs = stimuli.pairs[contrast]
+    return [p.first for p in pairs] + [p.second for p in pairs]
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of the planted world, without chat marks and starred adjectives."""
+    kept = [word for word in text.split() if word not in (USER, ASSISTANT, END) and not word.startswith(MARK)]
+    return [f"{part.strip()} ." for part in re.split(r" \.| \?", " ".join(kept)) if part.strip()]
+
+
+def twin_area(features: np.ndarray, count: int, seed: int) -> float:
+    folds = folds_of(count, 5, np.random.default_rng(seed))
+    return auroc(*held_out_projections(features[:count], features[count : 2 * count], folds))
+
+
+# the checks themselves, on planted faults
+
+
+def test_a_leak_is_found_in_any_case_and_with_a_possessive_and_not_inside_another_word() -> None:
+    assert leaks("FEAR, then the dread\u2019s end; fearless", {"fear", "dread"}) == ["fear", "dread's"]
+
+
+def test_a_shared_run_is_found_across_texts_and_within_one_whatever_its_punctuation() -> None:
+    first, second = "one two three, four five six", "Zero. One two three four five six seven"
+    assert shared_runs({"a": first, "b": second}) == [("a", "b", "one two three four five six")]
+    assert shared_runs({"a": "a b c d e f g"}) == []
+    assert shared_runs({"a": "x y x y x y x y"}, 2)[0][:2] == ("a", "a")
+
+
+def test_a_missing_a_double_and_a_stray_cell_of_the_cross_are_each_named() -> None:
+    cells = [("r1", "c1"), ("r1", "c1"), ("r2", "c1"), ("r3", "c1")]
+    assert unbalanced(cells, ["r1", "r2"], ["c1", "c2"]) == [
+        "r1/c1: 2 items",
+        "r1/c2: 0 items",
+        "r2/c2: 0 items",
+        "r3/c1: not in the design",
+    ]
+
+
+def test_edits_count_substituted_inserted_and_dropped_words() -> None:
+    assert token_edits("the dog bit the man", "the man bit the dog") == 2
+    assert token_edits("the dog bit", "the big dog") == 2
+    assert token_edits("Same, text", "same text.") == 0
+
+
+# the shipped sets, both alike
+
+
+def test_implicit_passages_are_a_full_cross_of_30_emotions_and_24_topics(shipped: Stimuli) -> None:
+    assert unbalanced([(p.emotion, p.topic) for p in shipped.implicit], shipped.names, load_topics()) == []
+    assert len(shipped.implicit) == 720
+
+
+def test_implicit_passages_have_30_to_60_words(shipped: Stimuli) -> None:
+    assert wrong_lengths(implicit(shipped), 30, 60) == []
+
+
+def test_no_emotion_word_stands_in_an_implicit_or_neutral_passage_a_pair_a_frame_or_a_control(shipped: Stimuli) -> None:
+    texts = [*implicit(shipped).values(), *shipped.neutral, *shipped.frames, *shipped.controls]
+    texts += [side for contrast in shipped.pairs for side in sides(shipped, contrast)]
+    assert [(text, found) for text in texts if (found := leaks(text, BANNED))] == []
+
+
+def test_ten_templates_name_each_emotion_and_no_other(shipped: Stimuli) -> None:
+    counts = Counter(p.emotion for p in shipped.named)
+    assert counts == dict.fromkeys(shipped.names, 10)
+    assert len({p.topic for p in shipped.named}) == 10
+    assert all(set(leaks(p.text, set(shipped.names))) == {p.emotion} for p in shipped.named)
+    assert len({p.text for p in shipped.named}) == 300
+    templates = (HERE / shipped.set / "named.jsonl").read_text("utf-8").splitlines()
+    assert all("{emotion}" in line for line in templates)
+
+
+def test_there_are_96_different_neutral_passages_and_no_text_stands_twice(shipped: Stimuli) -> None:
+    assert len(set(shipped.neutral)) == len(shipped.neutral) == 96
+    assert len(set(implicit(shipped).values())) == 720
+
+
+def test_each_contrast_has_40_different_pairs_whose_sides_are_equally_long(shipped: Stimuli) -> None:
+    assert set(shipped.pairs) == {*CONTRASTS, "matched"}
+    for contrast in CONTRASTS:
+        texts = sides(shipped, contrast)
+        lengths = np.array([len(words(text)) for text in texts]).reshape(2, -1)
+        assert len({p.id for p in shipped.pairs[contrast]}) == 40
+        assert len(set(texts)) == 80, contrast
+        assert abs(float(np.diff(lengths.mean(axis=1))[0])) <= 0.6, contrast
+
+
+def test_matched_pairs_differ_by_at_most_4_words_and_by_one(shipped: Stimuli) -> None:
+    pairs = shipped.pairs["matched"]
+    assert len({p.id for p in pairs}) == len(pairs) >= 60
+    assert {p.id: token_edits(p.first, p.second) for p in pairs if not 1 <= token_edits(p.first, p.second) <= 4} == {}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_bag_of_words_cannot_tell_matched_sides_apart(shipped: Stimuli, seed: int) -> None:
+    count = len(shipped.pairs["matched"])
+    assert twin_area(tfidf(sides(shipped, "matched")), count, seed) <= 0.60
+
+
+def test_the_bag_of_words_can_tell_apart_what_single_words_give_away(shipped: Stimuli) -> None:
+    texts = sides(shipped, "matched")
+    count = len(texts) // 2
+    marked = [f"{text} wolf" if i < count else f"{text} lamb" for i, text in enumerate(texts)]
+    assert twin_area(tfidf(marked), count, 0) > 0.9
+
+
+def test_there_are_8_or_more_frames_and_control_words_none_twice(shipped: Stimuli) -> None:
+    assert len(set(shipped.frames)) == len(shipped.frames) >= 8
+    assert [word for word, n in Counter(shipped.controls).items() if n > 1] == []
+    assert len(shipped.controls) >= 100
+
+
+def test_no_two_english_passages_share_a_run_of_six_words() -> None:
+    assert shared_runs(implicit(load_stimuli("english"))) == []
+
+
+def test_both_sets_have_the_same_design() -> None:
+    english, world = (load_stimuli(name) for name in SETS)
+    assert english.names == world.names
+    assert [(p.emotion, p.topic) for p in english.implicit] == [(p.emotion, p.topic) for p in world.implicit]
+    assert {k: len(v) for k, v in english.pairs.items()} == {k: len(v) for k, v in world.pairs.items()}
+    assert (len(english.neutral), len(english.named), len(english.frames)) == (len(world.neutral), len(world.named), len(world.frames))
+
+
+# the world's set against its corpus
+
+
+@pytest.fixture(scope="module")
+def world_sentences() -> set[str]:
+    world = load_stimuli("world")
+    texts = [*implicit(world).values(), *world.neutral, *(p.text for p in world.named)]
+    texts += [side for contrast in world.pairs for side in sides(world, contrast)]
+    return {s for text in texts for s in sentences(text) if not leaks(s, set(world.names))}
+
+
+def test_every_sentence_of_the_world_is_from_the_side_that_is_never_trained_on(world_sentences: set[str]) -> None:
+    assert len(world_sentences) > 3000
+    assert [s for s in world_sentences if not reserved(s)] == []
+
+
+def test_no_sentence_of_the_world_set_occurs_in_3000_training_documents(world_sentences: set[str]) -> None:
+    corpus = Corpus(load_emotions(), np.random.default_rng(21))
+    trained = {s for _ in range(3000) for s in sentences(corpus.document(0.2))}
+    assert len(trained) > 5000
+    assert sorted(trained & world_sentences) == []
+
+
+def test_the_shipped_world_is_what_its_script_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "FOLDER", tmp_path)
+    writer.main()
+    shipped = {path.name: path.read_bytes() for path in (HERE / "world").iterdir()}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == shipped
+
+
+# the loader
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    shutil.copytree(HERE / "english", tmp_path / "english")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("implicit.jsonl", "{", "not JSON"),
+        ("implicit.jsonl", '{"emotion": "happy", "topic": "train"}', "accepted is an object with emotion, text, topic"),
+        ("pairs.jsonl", "[1, 2]", "accepted is an object with a, b, contrast, pair"),
+        ("matched.jsonl", '{"contrast": "matched", "pair": 1, "a": "x", "b": null}', "accepted is an object with"),
+        ("neutral.jsonl", "", "not JSON"),
+        ("named.jsonl", '"text"', "accepted is an object with text"),
+    ],
+)
+def test_a_malformed_line_is_named_by_file_and_number(file: str, line: str, message: str, copy: Path) -> None:
+    path = copy / "english" / file
+    lines = path.read_text("utf-8").splitlines()
+    lines[6] = line
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    with pytest.raises(StimuliError, match=rf"^{file}, line 7: {message}"):
+        load_stimuli("english", copy)
+
+
+def test_an_unknown_set_is_refused_with_the_accepted_ones() -> None:
+    with pytest.raises(StimuliError, match="stimuli 'klingon'; accepted: english, world"):
+        load_stimuli("klingon")
+
+
+def test_any_change_of_a_file_changes_the_hash(copy: Path) -> None:
+    before = load_stimuli("english", copy).hash
+    path = copy / "english" / "frames.txt"
+    path.write_text(path.read_text("utf-8").replace("He feels", "He felt"), "utf-8")
+    assert before == load_stimuli("english").hash != load_stimuli("english", copy).hash
+
+
+def test_a_limit_keeps_the_first_topics_templates_pairs_and_frames_of_every_emotion(shipped: Stimuli) -> None:
+    small = shipped.limited(2)
+    assert unbalanced([(p.emotion, p.topic) for p in small.implicit], shipped.names, load_topics()[:2]) == []
+    assert Counter(p.emotion for p in small.named) == dict.fromkeys(shipped.names, 2)
+    assert {name: pairs == shipped.pairs[name][:2] for name, pairs in small.pairs.items()} == dict.fromkeys(shipped.pairs, True)
+    assert (len(small.neutral), small.frames) == (8, shipped.frames[:2])
+    assert shipped.limited(1000) == shipped
+
+
+# the blind labels
+
+
+def test_blind_labels_cover_each_english_passage_once_with_one_of_the_emotions() -> None:
+    stimuli = load_stimuli("english")
+    rows = load_labels()
+    assert sorted((r["emotion"], r["topic"]) for r in rows) == sorted((p.emotion, p.topic) for p in stimuli.implicit)
+    assert {r["label"] for r in rows} <= set(stimuli.names)
+
+
+def test_agreement_and_kappa_are_those_of_a_case_worked_by_hand() -> None:
+    given = [("a", "a")] * 20 + [("a", "b")] * 5 + [("b", "a")] * 10 + [("b", "b")] * 15
+    found = agreement({"emotion": e, "label": label} for e, label in given)
+    # chance: .5 * .6 + .5 * .4 = .5; kappa: (.7 - .5) / .5
+    assert found == Agreement({"a": 0.8, "b": 0.6}, 0.7, pytest.approx(0.4), 50)
+
+
+def test_labels_drawn_at_random_have_a_kappa_near_0_and_none_have_no_agreement() -> None:
+    rng = np.random.default_rng(0)
+    assert abs(agreement({"emotion": e, "label": label} for e, label in rng.integers(0, 5, (4000, 2))).kappa) < 0.05
+    with pytest.raises(ValueError, match="no labels"):
+        agreement([])
+
+
+def test_the_module_prints_every_emotion_the_overall_agreement_and_kappa(capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    lines = capsys.readouterr().out.splitlines()
+    found = agreement(load_labels())
+    assert len(re.findall(r"[a-z]+ \d\.\d\d", "\n".join(lines[:-1]))) == 30
+    assert lines[-1] == f"overall {found.overall:.3f} of 720 passages, Cohen's kappa {found.kappa:.3f}"

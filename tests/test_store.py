@@ -1,0 +1,90 @@
+"""Self-tests of the store: what is on the disk, and what is said about files that are no runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from reports.record import RecordError
+from reports.store import append, read_run, run_folder, slug, write_run, write_whole
+from tests.runs import small_run
+
+
+def test_each_append_is_one_whole_line_per_row_on_the_disk_when_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    path = tmp_path / "records.jsonl"
+    append(path, [{"a": "line\nbreak"}])
+    append(path, [{"a": 2}, {"a": 3}])
+    lines = path.read_text("utf-8").splitlines()
+    assert [json.loads(line)["a"] for line in lines] == ["line\nbreak", 2, 3]
+    # everything was handed to the system before it was told to write it out
+    assert synced == [len(lines[0]) + 1, path.stat().st_size]
+
+
+def test_a_figure_that_is_no_number_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        append(tmp_path / "records.jsonl", [{"a": float("nan")}])
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    write_whole(path, "old")
+
+    def interrupted(self: Path, target: Path) -> None:
+        assert (path.read_text("utf-8"), self.read_text("utf-8")) == ("old", "new")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_whole(path, "new")
+    assert path.read_text("utf-8") == "old"
+    write_whole(path, "new")
+    assert path.read_text("utf-8") == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_run_folder_is_never_used_twice(tmp_path: Path) -> None:
+    subject = {"model": "org/name", "device": "cpu", "dtype": "float32"}
+    folders = [run_folder(tmp_path, subject, "20260101T000000Z") for _ in range(3)]
+    assert len(set(folders)) == 3
+    assert {f.parent for f in folders} == {tmp_path / "org--name" / "cpu-float32"}
+
+
+def test_a_run_comes_back_as_it_was_written_from_its_file_and_from_its_folder(tmp_path: Path) -> None:
+    run = small_run()
+    path = write_run(tmp_path, run)
+    assert read_run(path) == read_run(tmp_path) == run
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        (b"{", "Expecting property name"),
+        (b"\xff\xfe", "decode"),
+        (b"[]", "a list; accepted: an object"),
+        (b'{"schema": 99}', "schema 99; accepted: 1"),
+        (b'{"schema": 1}', "the run is incomplete: 'records'"),
+        (b'{"schema": 1, "records": [{"verdict": "good"}]}', "a record is incomplete"),
+    ],
+)
+def test_a_file_that_is_no_run_is_named_with_the_reason(content: bytes | None, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecordError, match=reason) as caught:
+        read_run(tmp_path)
+    assert str(caught.value).startswith(f"{path} is not a run: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("gpt2", "gpt2"), ("org/Model-1.5_b", "org--Model-1.5_b"), ("../../etc", "etc"), ("a b@c", "a--b--c"), ("..", "model"), ("", "model")],
+)
+def test_a_model_name_becomes_one_harmless_folder_name(name: str, folder: str) -> None:
+    assert slug(name) == folder
