@@ -86,8 +86,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     option(
         "--limit",
         default="none",
-        accepted="N|none",
-        pattern=r"none|[1-9]\d*",
+        accepted="N>=2|none",
+        pattern=r"none|[2-9]|[1-9]\d+",
         text="only the first N topics, pairs and frames; marks the run incomplete",
     )
     group.addoption("--output-path", default=None, metavar="DIR", help="where runs are written (default: reports/runs)")

@@ -65,6 +65,7 @@ class Claim:
     instruments: tuple[str, ...]
     cases: tuple[Case, ...]
     hash: str
+    worst: float = 0.0
 
     def case(self, name: str) -> Case:
         """Return the case called `name`."""

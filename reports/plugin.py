@@ -30,7 +30,6 @@ class Collector:
         self.subjects: dict[str, dict[str, Any]] = {}
         self.folders: dict[str, Path] = {}
         self.runs: dict[str, Run] = {}
-        self.deselected = 0
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -57,10 +56,6 @@ class Collector:
         append(self.folders[name] / "records.jsonl", [row])
         if samples:
             append(self.folders[name] / "samples.jsonl", samples)
-
-    def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Count what was deselected: it makes a run incomplete."""
-        self.deselected += len(items)
 
     def lacking(self, rows: list[dict[str, Any]]) -> tuple[str, ...]:
         """Return why the records are not a complete run; empty if they are."""

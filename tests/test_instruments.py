@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cases.claims import load_claims
-from cases.emotions import coordinates, load_emotions, opposite
+from cases.emotions import coordinates, load_emotions, opposite, similarity
 from cases.stimuli import Pair, Passage, Stimuli
 from fixtures import geometry, lens, lift, nulls, separation, verdicts
 from fixtures.activations import Activations
@@ -214,18 +214,23 @@ def test_geometry_of_noise_is_not_supported_and_its_permutations_centre_on_0() -
 
 
 def test_a_circumplex_that_is_in_the_words_is_present_and_not_beyond_them() -> None:
-    def make(rng: np.random.Generator) -> np.ndarray:
-        return passages(rng, 3.0)
+    words = passages(np.random.default_rng(2), 3.0)
 
-    b = bench(make, 1, twin=flat)
-    features = np.concatenate([b.activations("implicit").at(0), b.activations("neutral").at(0)]) + 0.1
-    copied = bench(make, 1, twin=flat, words=features)
+    def make(rng: np.random.Generator) -> np.ndarray:
+        return words + 0.6 * rng.normal(size=words.shape)
+
+    copied = bench(make, 1, twin=flat, words=np.concatenate([words, np.random.default_rng(3).normal(size=(12, WIDTH))]))
     assert verdict(map_of(copied, "implicit-present"), "geometry", "implicit-present").verdict == SUPPORTED
     m = map_of(copied, "implicit-beyond-words")
     found = verdict(m, "geometry", "implicit-beyond-words")
     assert found.verdict != SUPPORTED
     assert abs(found.estimate.value) < 0.2
     assert m.details["twins"]["TF-IDF"] > 0.5
+    # Freedman and Lane: what the words explain stays in place, only what they leave is permuted
+    ours, (given, *_) = geometry.likeness(copied, "implicit", 0), geometry.words_likeness(copied, "implicit").values()
+    left, order = geometry.residual(ours, given), copied.rng("permuted implicit").permutation(COUNT)
+    moved = ours - left + left[np.ix_(order, order)]
+    assert null(m, PERMUTED).draws[0] == pytest.approx(matrix_correlation(moved, similarity(EMOTIONS), np.arange(COUNT), given))
 
 
 def test_permuted_partial_correlation_is_centred_on_0_when_words_and_model_both_carry_the_circumplex() -> None:

@@ -33,7 +33,7 @@ def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
         ("--seed", "-1", "N"),
         ("--profile", "fast", "quick|standard|full"),
         ("--layer", "last", "auto|N"),
-        ("--limit", "0", "N|none"),
+        ("--limit", "0", "N>=2|none"),
         ("--norms", "nowhere.csv", "a path of a CSV or TSV file"),
         ("--output-path", "README-or-pyproject", "a folder, made where it does not exist"),
     ],

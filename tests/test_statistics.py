@@ -345,7 +345,7 @@ def test_rank_p_is_valid_under_the_null() -> None:
         assert np.mean(found <= level) <= level + 0.015
 
 
-@few
+@settings(few, max_examples=10)
 @given(st.lists(st.integers(0, 40).map(lambda p: p / 40), min_size=1, max_size=12))
 def test_holm_is_statsmodels_in_the_order_given(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
