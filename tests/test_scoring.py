@@ -11,8 +11,10 @@ from torch import Tensor
 from fixtures import scoring
 from fixtures.models import Subject
 from fixtures.scoring import (
+    WAYS,
     Continuations,
     continuations,
+    fastest_way,
     final_gain,
     frame_logprobs,
     lens_logits,
@@ -20,7 +22,6 @@ from fixtures.scoring import (
     top_words,
     word_logprobs,
 )
-from fixtures.steering import widens
 from tests.tiny import ARCHITECTURES, LAYERS, ONE_PLUS, SEVERAL, SINGLE, as_subject, build, directions, final_norm, logits, pushed, tiny
 
 PROMPT = "The boy sat down and felt"
@@ -81,13 +82,21 @@ def test_steered_words_score_what_each_vector_pushed_alone_gives_widened_or_not(
     for vector in vectors:
         with pushed(subject, layer, vector):
             expected.append([teacher_forced(subject, PROMPT, word) for word in WORDS])
-    plain = word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors, widen=False)
+    plain = word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors, way="plain")
     np.testing.assert_allclose(plain, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors), expected, rtol=1e-4, atol=1e-4)
-    if widens(subject, layer):
-        wide = word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors, widen=True)
-        np.testing.assert_allclose(wide, plain, rtol=1e-5, atol=1e-4)
+    for way in WAYS[WAYS.index(fastest_way(subject, layer)) :]:
+        np.testing.assert_allclose(
+            word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors, way=way), plain, rtol=1e-5, atol=1e-4
+        )
     assert np.ptp(expected, axis=0).min() > 0.1
+
+
+def test_no_fast_way_is_taken_where_the_result_depends_on_the_number_of_rows() -> None:
+    subject = build("llama")
+    assert fastest_way(subject, 1) == "shared"
+    subject.blocks[0].register_forward_hook(lambda _m, _a, out: out + 1 if len(out) == 1 else out)
+    assert fastest_way(subject, 1) == "plain"
 
 
 def test_a_zero_vector_scores_what_no_vector_scores() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.vectors import (
+    EmotionVectors,
     contrast_direction,
     emotion_vectors,
     folds_of,
@@ -21,20 +22,20 @@ NAMES = ("glad", "sad", "angry", "afraid")
 
 
 class Planted:
-    """Passages with a known direction per emotion, among nuisance directions that neutral passages share."""
+    """Passages with a known direction per emotion, beside a nuisance direction that neutral passages share."""
 
     def __init__(self, seed: int = 0, noise: float = 0.05) -> None:
         rng = np.random.default_rng(seed)
         axes = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))[0].T
-        self.directions, self.nuisance = axes[:4], axes[4:6]
+        self.directions, self.nuisance = axes[:4], axes[4:5]
         self.labels = np.repeat(NAMES, EACH)
         self.passages = 5.0 + np.repeat(self.directions, EACH, axis=0) + self.drift(rng, len(self.labels), noise)
         self.neutral = 5.0 + self.drift(rng, 100, noise)
 
     def drift(self, rng: np.random.Generator, rows: int, noise: float) -> np.ndarray:
-        return rng.normal(size=(rows, 2)) * (4.0, 3.0) @ self.nuisance + noise * rng.normal(size=(rows, WIDTH))
+        return 4.0 * rng.normal(size=(rows, 1)) @ self.nuisance + noise * rng.normal(size=(rows, WIDTH))
 
-    def vectors(self, scale: float = 1.0, order: np.ndarray | None = None, names: tuple[str, ...] = NAMES):  # noqa: ANN201
+    def vectors(self, scale: float = 1.0, order: np.ndarray | None = None, names: tuple[str, ...] = NAMES) -> EmotionVectors:
         order = np.arange(len(self.labels)) if order is None else order
         return emotion_vectors(scale * self.passages[order], self.labels[order], names, scale * self.neutral)
 
@@ -190,6 +191,6 @@ def test_folds_differ_in_size_by_one_at_most(pairs: int, count: int, seed: int) 
 def test_halves_agree_where_there_is_a_direction_and_not_where_there_is_only_noise() -> None:
     world, rng = Planted(), np.random.default_rng(0)
     clean = project_out(world.passages, world.nuisance)
-    assert split_half(clean, world.labels, NAMES, rng).min() > 0.99
+    assert split_half(clean, world.labels, NAMES, rng).min() > 0.98
     noise = [split_half(rng.normal(size=clean.shape), world.labels, NAMES, rng) for _ in range(30)]
     assert abs(np.mean(noise)) < 0.05
