@@ -173,6 +173,9 @@ def detail(details: dict[str, Any]) -> list[str]:
     if layers := details.get("layers"):
         rows = [{k: figure(v) if isinstance(v, float) else str(v) for k, v in row.items()} for row in layers]
         lines += ["Per layer (total_sd_d only for comparison with the post):", "", table(rows, "github"), ""]
+    if post := details.get("built from 30 pairs"):
+        figures = f"d by the total SD {post['total_sd_d']:.3f}, AUROC {post['auroc']:.3f}"
+        lines += [f"Built from the first 30 pairs and tested on the rest, as in the post: {figures}.", ""]
     if pairs := details.get("pairs"):
         if isinstance(pairs, list):
             lines += [", ".join(f"{p['pair']} {p['cosine']:.3f}" for p in pairs), ""]
