@@ -47,7 +47,8 @@ class Collector:
 
     def keep(self, row: dict[str, Any], subject: dict[str, Any], samples: list[dict[str, Any]] | None) -> None:
         """Append a record to the run of its model."""
-        name = str(subject["model"])
+        # two local folders may share a name; their weights do not
+        name = f"{subject['model']} {subject.get('revision', '')}".strip()
         parse_record(row)
         self.subjects[name] = {**self.subjects.get(name, {}), **subject}
         if name not in self.folders:
@@ -93,7 +94,7 @@ class Collector:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print each run's table and where its files are."""
         for name, run in self.runs.items():
-            terminalreporter.section(f"emotion steering: {name}", sep="=")
+            terminalreporter.section(f"emotion steering: {run.subject['model']}", sep="=")
             terminalreporter.write_line(terminal(run))
             terminalreporter.write_line(f"\nreport: {self.folders[name] / 'report.md'}\nrecords: {self.folders[name] / 'run.json'}")
 

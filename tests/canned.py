@@ -56,7 +56,7 @@ class Bench(SimpleNamespace):
         pass
 
 
-def build(name: str, options: Any, *, write: Any, quiet: bool) -> Bench:
+def build(name: str, options: Any, *, write: Any = None) -> Bench:
     if name == "breaks":
         raise RuntimeError("it cannot be built")
     return Bench(name)
@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
         stub = ModuleType(f"fixtures.{name}")
         family = by_instrument.get(name)
         stub.__dict__.update(PROTOCOL=1, measure=lambda bench, case, family=family: measure(family, case))
-        stub.__dict__.update(build=build, Bench=Bench, check=check, ModelError=type("ModelError", (Exception,), {}))
+        stub.__dict__.update(POOLING="none", build=build, Bench=Bench, check=check, ModelError=type("ModelError", (Exception,), {}))
         sys.modules[stub.__name__] = stub
 
 

@@ -130,7 +130,7 @@ def test_numpy_values_cross_to_the_record_as_built_in_ones_and_not_a_number_as_n
     row = next(r for r in rows_of(folder) if r["verdict"] == "refuted")
     assert row["items"][3]["rank"] == 3
     assert row["items"][3]["hit"] is True
-    assert row["details"] == {"matrix": [[1.0, 0.0], [0.0, 1.0]], "nothing": None, "count": 3}
+    assert row["details"] == {"matrix": [[1.0, 0.0], [0.0, 1.0]], "nothing": None, "count": 3, "pooling": "none"}
 
 
 def test_junit_has_short_properties_and_neither_items_nor_texts(mixed: Any) -> None:
