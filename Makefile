@@ -12,11 +12,11 @@ benchmark: $(VENV)/.installed
 	$(BIN)/pytest benchmark --model=$(MODEL) $(ARGS)
 
 test: lint
-	$(BIN)/pytest tests -q -m "not slow"
+	$(BIN)/pytest tests -q -m "not slow" -W error
 
 # everything, the slow proofs too: training a reference model again
 test-all: lint
-	$(BIN)/pytest tests -q
+	$(BIN)/pytest tests -q -W error
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

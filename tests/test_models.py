@@ -205,6 +205,7 @@ def test_a_folder_loads_as_the_very_model_that_was_saved(tmp_path: Path, archite
         "device": "cpu",
         "device_name": "cpu",
         "dtype": "float32",
+        "cuda": None,
         "stimuli": "english",
     }
     assert not subject.model.training

@@ -25,6 +25,7 @@ from fixtures.reference import (
 )
 from fixtures.reference import stimuli as writer
 from fixtures.reference.corpus import ASSISTANT, BRIEF, END, MARK, USER, Corpus
+from fixtures.reference.train import train
 from fixtures.reference.world import (
     AWAY,
     BAD,
@@ -281,3 +282,16 @@ def test_the_trained_reference_predicts_new_documents_far_better_than_the_untrai
     corpus = Corpus(EMOTIONS, np.random.default_rng(99))
     texts = [corpus.story().replace(MARK, "") for _ in range(20)]
     assert loss("reference", texts) < loss("reference-untrained", texts) - 3
+
+
+def test_training_from_the_same_seed_gives_the_same_weights() -> None:
+    first, second = (train(RECIPES["reference-xs"], steps=6, report=100).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_the_recipe_gives_the_shipped_weights_again() -> None:
+    shipped = load_reference("reference-xs")[0].state_dict()
+    again = train(RECIPES["reference-xs"]).half().float().state_dict()
+    # exact on one kind of processor; another may add up in another order
+    assert all(torch.allclose(again[name], shipped[name], atol=1e-2) for name in shipped)

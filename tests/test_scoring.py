@@ -22,9 +22,26 @@ from fixtures.scoring import (
     top_words,
     word_logprobs,
 )
-from tests.tiny import ARCHITECTURES, LAYERS, ONE_PLUS, SEVERAL, SINGLE, as_subject, build, directions, final_norm, logits, pushed, tiny
+from tests.tiny import (
+    ARCHITECTURES,
+    LAYERS,
+    ONE_PLUS,
+    SEVERAL,
+    SINGLE,
+    WIDENS,
+    as_subject,
+    build,
+    config,
+    directions,
+    final_norm,
+    logits,
+    pushed,
+    tiny,
+)
 
 PROMPT = "The boy sat down and felt"
+LONG = "The boy was afraid of the dog and the old man sat down and felt"
+"""A prompt of more tokens than the sliding windows of the tiny models."""
 WORDS = (*SINGLE, *SEVERAL)
 
 
@@ -64,6 +81,7 @@ def test_the_words_of_these_tests_have_the_token_counts_they_are_meant_to_have()
     assert counts[0] == [1, 1]
     assert counts[1][0] == 1 < counts[1][1]
     assert all(min(some) > 1 for some in counts[2:])
+    assert len(continuations(tiny("llama"), LONG, SINGLE).prompt) > 2 * config("mistral").sliding_window
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -76,20 +94,18 @@ def test_a_word_scores_the_sum_over_variants_of_the_product_over_all_tokens(arch
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_steered_words_score_what_each_vector_pushed_alone_gives_widened_or_not(architecture: str) -> None:
-    subject, layer, vectors = tiny(architecture), 1, directions(3)
+@pytest.mark.parametrize("layer", range(LAYERS))
+def test_steered_words_score_what_each_vector_pushed_alone_gives_in_every_way_that_is_exact(architecture: str, layer: int) -> None:
+    subject, vectors = tiny(architecture), directions(3)
     expected = []
     for vector in vectors:
         with pushed(subject, layer, vector):
-            expected.append([teacher_forced(subject, PROMPT, word) for word in WORDS])
-    plain = word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors, way="plain")
-    np.testing.assert_allclose(plain, expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors), expected, rtol=1e-4, atol=1e-4)
-    for way in WAYS[WAYS.index(fastest_way(subject, layer)) :]:
-        np.testing.assert_allclose(
-            word_logprobs(subject, PROMPT, WORDS, layer=layer, vectors=vectors, way=way), plain, rtol=1e-5, atol=1e-4
-        )
-    assert np.ptp(expected, axis=0).min() > 0.1
+            expected.append([teacher_forced(subject, LONG, word) for word in WORDS])
+    assert fastest_way(subject, layer) == ("shared" if WIDENS[architecture, layer] else "plain")
+    for way in (None, *WAYS) if WIDENS[architecture, layer] else (None, "plain"):
+        found = word_logprobs(subject, LONG, WORDS, layer=layer, vectors=vectors, way=way)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    assert np.ptp(expected, axis=0).min() > 0.01
 
 
 def test_no_fast_way_is_taken_where_the_result_depends_on_the_number_of_rows() -> None:

@@ -6,15 +6,10 @@ from torch import Tensor
 
 from fixtures.models import Subject
 from fixtures.steering import SteeringError, steer
-from tests.tiny import ARCHITECTURES, LAYERS, WIDTH, build, directions, logits, pushed, streams, tiny, tokens
+from tests.tiny import ARCHITECTURES, LAYERS, WIDENS, WIDTH, build, directions, logits, pushed, streams, tiny, tokens
 
 IDS = tokens(4, 12)
 MASK = torch.zeros(4, 12).scatter_(1, torch.tensor([[0, 5], [1, 2], [11, 10], [7, 7]]), 1.0)
-WIDENS = {(architecture, layer): True for architecture in ARCHITECTURES for layer in range(LAYERS)} | {
-    # its attention bias is laid out per batch row before the first block, so that only the last block may widen
-    ("bloom", 0): False,
-    ("bloom", 1): False,
-}
 
 
 def steered(subject: Subject, layer: int, vectors: Tensor, **options: object) -> list[Tensor]:

@@ -73,6 +73,13 @@ FINAL_NORM = {
 }
 """Name of the norm before the output head, where it is not `norm`."""
 
+WIDENS = {(architecture, layer): True for architecture in ARCHITECTURES for layer in range(LAYERS)} | {
+    # its attention bias is laid out per batch row before the first block, so that only the last block may widen
+    ("bloom", 0): False,
+    ("bloom", 1): False,
+}
+"""Whether a batch may be widened at a block, and a prompt's cache shared by its continuations."""
+
 ONE_PLUS = {"gemma2", "gemma3"}
 """Architectures whose norms multiply by 1 + weight."""
 
