@@ -174,8 +174,8 @@ def test_the_posts_protocol_builds_on_the_first_pairs_and_tests_on_the_rest() ->
         values[30:40], values[70:80] = values[70:80].copy(), values[30:40].copy()
         return values
 
-    assert separation.post_protocol(bench(partial(pairs, effect=3.0), 1), "fear_calm")[1] > 0.9
-    assert separation.post_protocol(bench(half, 1), "fear_calm")[1] < 0.1
+    assert separation.post_protocol(bench(partial(pairs, effect=3.0), 1), "fear_calm")["auroc"] > 0.9
+    assert separation.post_protocol(bench(half, 1), "fear_calm")["auroc"] < 0.1
 
 
 # geometry

@@ -160,7 +160,7 @@ def test_trailing_special_tokens_are_dropped_and_variants_that_come_out_alike_co
 
 
 def test_a_variant_that_merges_with_the_prompt_is_tokenised_alone() -> None:
-    subject = knowing({"I am": [0, 5, 6], "I am ill": [0, 5, 9], " ill": [0, 7], "I am Ill": [0, 5, 6, 8], " Ill": [0, 9]})
+    subject = knowing({"I am": [0, 5, 6], "I am ill": [0, 5, 9, 4], " ill": [0, 7], "I am Ill": [0, 5, 6, 8], " Ill": [0, 9]})
     assert continuations(subject, "I am", ["ill"]) == Continuations((0, 5, 6), (((7,), (8,)),))
 
 
