@@ -83,6 +83,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         pattern=r"auto|\d+",
         text="block at which claims are judged; auto: two thirds of the depth",
     )
+    group.addoption("--sweep-layers", action="store_true", help="also sweep the dose-response over every block (reported, not judged)")
     option(
         "--limit",
         default="none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +73,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Stimuli:
-    """Everything that a model is shown, the same for every model of a set ("english" or "world")."""
+    """Everything that a model is shown, the same for every model of a set ("english" or "world").
+
+    `concepts` are passages of what is no emotion (formal, culinary, spatial), the concept in the emotion's place; `asked` is how
+    a feeling is asked for in words, with the fields emotion, text and frame.
+    """
 
     set: str
     emotions: tuple[Emotion, ...]
@@ -87,6 +92,8 @@ class Stimuli:
     controls: tuple[str, ...]
     hash: str
     prompts: tuple[Prompt, ...] = ()
+    concepts: tuple[Passage, ...] = ()
+    asked: str = "{text}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,8 +101,8 @@ class Stimuli:
         return tuple(emotion.name for emotion in self.emotions)
 
     def passages(self, kind: str) -> tuple[Passage, ...]:
-        """Return the implicit or the named passages, or the scenarios."""
-        return {"implicit": self.implicit, "named": self.named, "scenarios": self.scenarios}[kind]
+        """Return the implicit or the named passages, the scenarios, or the passages of concepts."""
+        return {"implicit": self.implicit, "named": self.named, "scenarios": self.scenarios, "concepts": self.concepts}[kind]
 
     def with_passages(self, implicit: Sequence[Passage], source: str) -> Stimuli:
         """Return the same stimuli with other implicit passages; their texts and `source` enter the hash."""
@@ -116,6 +123,7 @@ class Stimuli:
             kinds=_first_of_each_kind(self.kinds, count),
             prompts=self.prompts[:count],
             frames=self.frames[:count],
+            concepts=_first_topics(self.concepts, count),
         )
 
 
@@ -186,10 +194,22 @@ def load_stimuli(name: str, folder: Path = HERE, *, emotions_asked: str = "core"
         templates=tuple(_template(r) for r in numbered),
         kinds=tuple(KindPair(f"{r['kind']}/{r['emotion']}", r["kind"], r["emotion"], r["text"], r["neutral"]) for r in kinds),
         prompts=tuple(Prompt(r["id"], r["text"], r["frame"]) for r in _rows(root / "prompts.jsonl", {"id", "text", "frame"})),
+        concepts=_concepts(_rows(root / "concepts.jsonl", {"concept", "text"})),
+        asked=_lines(root / "asked.txt")[0].replace("\\n", "\n"),
         frames=tuple(_lines(root / "frames.txt")),
         controls=tuple(word for line in _lines(root / "controls.txt") for word in line.split()),
         hash=digest.hexdigest()[:12],
     )
+
+
+def _concepts(rows: Iterator[dict[str, Any]]) -> tuple[Passage, ...]:
+    """Return passages of concepts, numbered within each."""
+    seen: Counter[str] = Counter()
+    found = []
+    for row in rows:
+        seen[row["concept"]] += 1
+        found.append(Passage(row["concept"], str(seen[row["concept"]]), row["text"]))
+    return tuple(found)
 
 
 def _template(row: dict[str, Any]) -> Template:

@@ -146,6 +146,35 @@ def reach(found: Any) -> list[str]:
     return ["Strengths that leave the text coherent, on average over prompts:", "", plain_table(found)]
 
 
+def by_layer(found: Any) -> list[str]:
+    """Return the dose-response at every block, where that was asked for."""
+    best = f"Best at layer {found['best layer']}, p {figure(found['adjusted p'])} adjusted for the choice of the best."
+    return ["At every block:", "", plain_table(found["rows"]), "", best]
+
+
+def costs(found: Any) -> list[str]:
+    """Return what steering costs neutral text."""
+    return ["Further nats per token on neutral text:", "", plain_table(found)]
+
+
+def off_target(found: Any) -> list[str]:
+    """Return what steering moves beside the emotion that it is meant for."""
+    return ["Effects on the emotion meant, and mean size of those on emotions outside its cluster, in nats:", "", plain_table(found)]
+
+
+def beside_words(found: Any) -> list[str]:
+    """Return how far steering and asking go."""
+    return ["Shift of the text towards the emotion, in nats of log-odds:", "", plain_table(found)]
+
+
+def concepts(found: Any) -> list[str]:
+    """Return how often a concept's direction raises emotion words more than a random direction does."""
+    return [
+        "Directions of concepts raise emotion words more than a random direction: "
+        + ", ".join(f"{k} {figure(v)}" for k, v in found.items())
+    ]
+
+
 SHOWN: dict[str, Callable[[Any], list[str]]] = {
     "layers": layers,
     "peak": peak,
@@ -166,6 +195,11 @@ SHOWN: dict[str, Callable[[Any], list[str]]] = {
     "reach": reach,
     "raw alphas": alphas,
     "published cells": cells,
+    "by layer": by_layer,
+    "costs": costs,
+    "off target": off_target,
+    "beside words": beside_words,
+    "superiority of concept directions": concepts,
 }
 
 

@@ -30,11 +30,13 @@ BY_INSTRUMENT = {
     "layers": "layer_profile",
     "lens": "logit_lens",
     "lift": "self_steering",
+    "prompting": "prompting",
     "scenarios": "scenarios",
     "separation": "separation",
+    "side_effects": "side_effects",
 }
 STUBS = (
-    "activations", "vectors", "text_twin", "steering", "scoring", "generation", "directions", "models", "bench", *BY_INSTRUMENT,
+    "activations", "vectors", "text_twin", "steering", "scoring", "generation", "directions", "sweeps", "models", "bench", *BY_INSTRUMENT,
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fixtures.asymmetry import reach, sooner
-from fixtures.dose import Sweep
+from fixtures.sweeps import Sweep
 
 
 def test_the_side_that_breaks_first_wins_and_a_tie_counts_half() -> None:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from cases.claims import Case, load_claims
 from cases.emotions import Emotion, load_emotions
 from cases.stimuli import Pair, Passage, Prompt
-from fixtures import dose, nulls
+from fixtures import dose, nulls, sweeps
 from fixtures.activations import Activations
 from fixtures.bench import Bench, Settings
-from fixtures.dose import COHERENT, SAMPLES, Sweep, log_odds, plan, slopes, sweep, target, windows
+from fixtures.dose import slopes, windows
+from fixtures.sweeps import COHERENT, SAMPLES, Sweep, log_odds, plan, sweep, target
 from fixtures.generation import gumbel, plain_ids, read, spoken, write
 from fixtures.models import Subject
 from fixtures.nulls import PERMUTED
@@ -103,7 +104,7 @@ def names_of(case: Case) -> int:
 def plant(b: Bench, case: Case, found: Sweep) -> None:
     """Put a sweep where the bench keeps the ones that it made."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dose, "_sweep", lambda bench, case: found)
+        patch.setattr(sweeps, "_sweep", lambda bench, case: found)
         sweep(b, case)
     assert list(b.swept.values()) == [found]
 
@@ -399,9 +400,11 @@ def test_the_rows_are_unit_directions_times_their_strength_times_the_residual_no
         assert unit[which == d] == pytest.approx(np.broadcast_to(unit[which == d][0], unit[which == d].shape))
     count, alphas = names_of(case), len(case.settings.get("alphas", ()))
     assert np.unique(which[which >= count]).tolist() == list(range(count, count + RANDOM))
-    assert len(rows) == count * len(STRENGTHS) + RANDOM * len(RISING) + alphas
-    assert set(strength[which >= count]) == set(RISING)
+    swept = STRENGTHS if case.settings.get("mirrored") else RISING
+    assert len(rows) == count * len(STRENGTHS) + RANDOM * len(swept) + alphas
+    assert set(strength[which >= count]) == set(swept)
     assert len(np.unique((unit[which >= count]).round(9), axis=0)) == RANDOM
+    assert case.settings.get("mirrored", False) == (case is CONTRAST)
 
 
 def test_the_directions_are_the_emotions_own_vectors_or_the_contrasts_first_side_less_its_second() -> None:
@@ -450,7 +453,7 @@ def test_under_no_strength_the_text_is_the_unsteered_draw_and_its_read_out_zero(
     for d in range(2):
         row = found.at(d, 0.0)
         assert found.readout[:, row] == pytest.approx(np.zeros((2, len(FELT))), abs=1e-4)
-        for key in dose.MEASURES:
+        for key in sweeps.MEASURES:
             assert getattr(found, key)[:, row] == pytest.approx(found.base[key][:, 0], rel=1e-4)
     assert np.abs(found.readout[:, found.strength != 0]).max() > 0.1
 
@@ -527,6 +530,6 @@ def test_a_frame_has_the_tokens_that_it_has_after_the_text_and_without_a_common_
             return {"input_ids": [1, *(90 if letter == "\0" else ord(letter) for letter in text.replace("ab", "\0")), 2]}
 
     b = swept_bench(replace(tiny("llama"), tokenizer=Merging()))
-    assert dose._frame(b, "xa", "cd") == [ord("c"), ord("d")]
-    assert dose._frame(b, "xa", "bd") == [ord("b"), ord("d")]
-    assert dose._frame(b, "x", "abd") == [90, ord("d")]
+    assert sweeps.frame_ids(b, "xa", "cd") == [ord("c"), ord("d")]
+    assert sweeps.frame_ids(b, "xa", "bd") == [ord("b"), ord("d")]
+    assert sweeps.frame_ids(b, "x", "abd") == [90, ord("d")]
