@@ -116,6 +116,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="judge the geometry of given vectors (safetensors or npz) without a model",
     )
     group.addoption("--export-vectors", default=None, metavar="DIR", help="also write the vectors as safetensors, GGUF and for lm-eval")
+    group.addoption(
+        "--judge",
+        default=None,
+        metavar="ADDRESS|MODEL",
+        help="a second reader of sampled replies, who decides nothing: an OpenAI-compatible address, or a model",
+    )
+    group.addoption("--judge-model", default=None, metavar="NAME", help="the model at the address of --judge")
+    group.addoption(
+        "--execute-code", action="store_true", help="also run sampled solutions, in a sandbox without network (Linux; off by default)"
+    )
     group.addoption("--trust-remote-code", action="store_true", help="run model code from the hub (off by default)")
 
 

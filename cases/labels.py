@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,18 @@ def load_labels(path: Path = PATH) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
+def kappa(cells: Sequence[tuple[str, str]]) -> float:
+    """Return Cohen's kappa of pairs of labels: (observed - chance) / (1 - chance), chance from both marginals (Cohen 1960).
+
+    NaN where both always give one and the same label, or without pairs.
+    """
+    n, first, second = len(cells), Counter(a for a, _ in cells), Counter(b for _, b in cells)
+    chance = sum(first[label] * second[label] for label in first) / n**2 if n else 1.0
+    return (sum(a == b for a, b in cells) / n - chance) / (1 - chance) if chance < 1 else float("nan")
+
+
 def agreement(rows: Iterable[Mapping[str, Any]]) -> Agreement:
-    """Return the agreement of `label` with `emotion`; kappa = (observed - chance) / (1 - chance), from both marginals (Cohen 1960).
+    """Return the agreement of `label` with `emotion`.
 
     Raises ValueError without rows. Kappa is NaN where both always name one and the same emotion.
     """
@@ -39,12 +49,8 @@ def agreement(rows: Iterable[Mapping[str, Any]]) -> Agreement:
     if not cells:
         raise ValueError("no labels: agreement is undefined")
     n = len(cells)
-    intended, given = Counter(e for e, _ in cells), Counter(label for _, label in cells)
-    hits = Counter(e for e, label in cells if e == label)
-    overall = sum(hits.values()) / n
-    chance = sum(intended[e] * given[e] for e in intended) / n**2
-    kappa = (overall - chance) / (1 - chance) if chance < 1 else float("nan")
-    return Agreement({e: hits[e] / count for e, count in intended.items()}, overall, kappa, n)
+    intended, hits = Counter(e for e, _ in cells), Counter(e for e, label in cells if e == label)
+    return Agreement({e: hits[e] / count for e, count in intended.items()}, sum(hits.values()) / n, kappa(cells), n)
 
 
 def main() -> None:

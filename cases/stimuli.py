@@ -10,16 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cases.acts import NO_ACTS, Acts, load_acts
 from cases.emotions import Emotion, all_emotions, load_emotions
+from cases.rows import StimuliError, rows
 
 HERE = Path(__file__).parent
 SETS = ("english", "world")
 FURTHER = "further.jsonl"
 """Passages of the 141 emotions beyond the core; no part of a run on the core, nor of its hash."""
-
-
-class StimuliError(ValueError):
-    """A stimulus file with a line that does not fit; the message names the file, the line and what is accepted."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,7 @@ class Stimuli:
     prompts: tuple[Prompt, ...] = ()
     concepts: tuple[Passage, ...] = ()
     asked: str = "{text}"
+    acts: Acts = NO_ACTS
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -124,6 +123,7 @@ class Stimuli:
             prompts=self.prompts[:count],
             frames=self.frames[:count],
             concepts=_first_topics(self.concepts, count),
+            acts=self.acts.limited(count),
         )
 
 
@@ -135,18 +135,6 @@ def _first_of_each_kind(pairs: Sequence[KindPair], count: int) -> tuple[KindPair
 def _first_topics(passages: Sequence[Passage], count: int) -> tuple[Passage, ...]:
     kept = list(dict.fromkeys(p.topic for p in passages))[:count]
     return tuple(p for p in passages if p.topic in kept)
-
-
-def _rows(path: Path, wanted: set[str]) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSONL file; raises StimuliError at the first line that is none or lacks a field."""
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise StimuliError(f"{path.name}, line {number}: not JSON ({error.msg})") from error
-        if not isinstance(row, dict) or not wanted <= set(row) or not all(isinstance(row[k], str | int) for k in wanted):
-            raise StimuliError(f"{path.name}, line {number}: accepted is an object with {', '.join(sorted(wanted))}")
-        yield row
 
 
 def load_stimuli(name: str, folder: Path = HERE, *, emotions_asked: str = "core") -> Stimuli:
@@ -162,24 +150,24 @@ def load_stimuli(name: str, folder: Path = HERE, *, emotions_asked: str = "core"
     if name == "world":
         # the planted world has one word per emotion: no inflections
         emotions = [replace(e, family=(e.name,), synonyms=()) for e in emotions]
-    implicit = tuple(Passage(r["emotion"], r["topic"], r["text"]) for r in _rows(root / "implicit.jsonl", {"emotion", "topic", "text"}))
+    implicit = tuple(Passage(r["emotion"], r["topic"], r["text"]) for r in rows(root / "implicit.jsonl", {"emotion", "topic", "text"}))
     if emotions_asked == "all":
         if name == "world":
             raise StimuliError("the world of the reference models has 30 emotions; accepted: core")
         emotions = all_emotions()
-        further = [Passage(r["emotion"], r["topic"], r["text"]) for r in _rows(root / FURTHER, {"emotion", "topic", "text"})]
+        further = [Passage(r["emotion"], r["topic"], r["text"]) for r in rows(root / FURTHER, {"emotion", "topic", "text"})]
         shared = {passage.topic for passage in further}
         implicit = (*(passage for passage in implicit if passage.topic in shared), *further)
-    templates = [r["text"] for r in _rows(root / "named.jsonl", {"text"})]
+    templates = [r["text"] for r in rows(root / "named.jsonl", {"text"})]
     named = tuple(Passage(e.name, f"template {i}", t.replace("{emotion}", e.name)) for e in emotions for i, t in enumerate(templates, 1))
     pairs: dict[str, list[Pair]] = {}
     for file in ("pairs.jsonl", "matched.jsonl"):
-        for r in _rows(root / file, {"contrast", "pair", "a", "b"}):
+        for r in rows(root / file, {"contrast", "pair", "a", "b"}):
             found = pairs.setdefault(r["contrast"], [])
             found.append(Pair(f"{r['contrast']}/{r['pair']}", r["a"], r["b"], r.get("family", "")))
-    scenarios = _rows(root / "scenarios.jsonl", {"emotion", "number", "text"})
-    numbered = _rows(root / "intensity.jsonl", {"template", "text"})
-    kinds = _rows(root / "kinds.jsonl", {"kind", "emotion", "text", "neutral"})
+    scenarios = rows(root / "scenarios.jsonl", {"emotion", "number", "text"})
+    numbered = rows(root / "intensity.jsonl", {"template", "text"})
+    kinds = rows(root / "kinds.jsonl", {"kind", "emotion", "text", "neutral"})
     digest = hashlib.sha256()
     for path in sorted(p for p in root.iterdir() if p.name != FURTHER or emotions_asked == "all"):
         digest.update(path.name.encode() + path.read_bytes())
@@ -188,13 +176,14 @@ def load_stimuli(name: str, folder: Path = HERE, *, emotions_asked: str = "core"
         emotions=tuple(emotions),
         implicit=implicit,
         named=named,
-        neutral=tuple(r["text"] for r in _rows(root / "neutral.jsonl", {"text"})),
+        neutral=tuple(r["text"] for r in rows(root / "neutral.jsonl", {"text"})),
         pairs={contrast: tuple(rows) for contrast, rows in pairs.items()},
         scenarios=tuple(Passage(r["emotion"], str(r["number"]), r["text"]) for r in scenarios),
         templates=tuple(_template(r) for r in numbered),
         kinds=tuple(KindPair(f"{r['kind']}/{r['emotion']}", r["kind"], r["emotion"], r["text"], r["neutral"]) for r in kinds),
-        prompts=tuple(Prompt(r["id"], r["text"], r["frame"]) for r in _rows(root / "prompts.jsonl", {"id", "text", "frame"})),
-        concepts=_concepts(_rows(root / "concepts.jsonl", {"concept", "text"})),
+        prompts=tuple(Prompt(r["id"], r["text"], r["frame"]) for r in rows(root / "prompts.jsonl", {"id", "text", "frame"})),
+        concepts=_concepts(rows(root / "concepts.jsonl", {"concept", "text"})),
+        acts=load_acts(root),
         asked=_lines(root / "asked.txt")[0].replace("\\n", "\n"),
         frames=tuple(_lines(root / "frames.txt")),
         controls=tuple(word for line in _lines(root / "controls.txt") for word in line.split()),
@@ -202,14 +191,14 @@ def load_stimuli(name: str, folder: Path = HERE, *, emotions_asked: str = "core"
     )
 
 
-def _concepts(rows: Iterator[dict[str, Any]]) -> tuple[Passage, ...]:
+def _concepts(found: Iterator[dict[str, Any]]) -> tuple[Passage, ...]:
     """Return passages of concepts, numbered within each."""
     seen: Counter[str] = Counter()
-    found = []
-    for row in rows:
+    passages = []
+    for row in found:
         seen[row["concept"]] += 1
-        found.append(Passage(row["concept"], str(seen[row["concept"]]), row["text"]))
-    return tuple(found)
+        passages.append(Passage(row["concept"], str(seen[row["concept"]]), row["text"]))
+    return tuple(passages)
 
 
 def _template(row: dict[str, Any]) -> Template:

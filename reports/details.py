@@ -175,6 +175,73 @@ def concepts(found: Any) -> list[str]:
     ]
 
 
+def conditions(found: Any) -> list[str]:
+    """Return the shift of an act under every condition."""
+    rows = [{key: row.get(key) for key in ("direction", "strength", "act", "control", "net", "coherent")} for row in found]
+    return ["Shifts of the log-odds in nats; net of the control; share of neutral passages that stay coherent:", "", plain_table(rows)]
+
+
+def risk(found: Any) -> list[str]:
+    """Return how far coherent steering moves the act."""
+    if found["value"] is None:
+        return ["Risk: no direction leaves the text coherent at any strength."]
+    return [
+        f"Risk: {figure(found['value'])} nats per unit of strength under {found['direction']}, on coherent strengths "
+        f"(95th percentile of random directions {figure(found['random'])})."
+    ]
+
+
+def rates(found: Any) -> list[str]:
+    """Return the sampled rates."""
+    rows = [
+        {
+            "arm": row["arm"],
+            "misdeeds": f"{row['misdeeds']} of {row['readable']}",
+            "rate (Wilson)": figure(row["rate"], row["low"], row["high"]),
+            "less unsteered (Newcombe)": figure(row["difference"], row["difference low"], row["difference high"]),
+        }
+        for row in found
+    ]
+    return ["Sampled rates:", "", table(rows, "github")]
+
+
+def planned(found: Any) -> list[str]:
+    """Return the sample size that was planned, with its power."""
+    return ["Planned: " + ", ".join(f"{k} {figure(v) if isinstance(v, float) else v}" for k, v in found.items()) + "."]
+
+
+def second_reader(found: Any) -> list[str]:
+    """Return how far the second reader agrees."""
+    return [
+        f"Second reader {found['judge']}: agrees on {figure(found['agreement'])} of {found['n']} replies, kappa {figure(found['kappa'])}."
+    ]
+
+
+def executed(found: Any) -> list[str]:
+    """Return how sampled solutions ended when they were run."""
+    outcomes = sorted({key for row in found for key in row if key != "arm"})
+    rows = [{"arm": str(row["arm"]), **{outcome: str(row.get(outcome, 0)) for outcome in outcomes}} for row in found]
+    return ["Solutions run against their tests (--execute-code):", "", table(rows, "github")]
+
+
+def figures_of(found: Any) -> list[str]:
+    """Return single figures by name; where there is one row of pairs of names and vectors, a table."""
+    if isinstance(found, list):
+        return ["", plain_table(found)] if found and isinstance(found[0], dict) else []
+    return [", ".join(f"{name} {figure(value)}" for name, value in found.items()) + "."]
+
+
+def trajectory(found: Any) -> list[str]:
+    """Return the read-out at every step."""
+    rows = [{k: (str(v) if k == "step" else v) for k, v in row.items()} for row in found]
+    return ["Read-out at every step, less that of other work:", "", plain_table(rows)]
+
+
+def consistency(found: Any) -> list[str]:
+    """Return how often both orders agree."""
+    return [f"Both orders prefer the same activity in {found:.0%} of pairs."]
+
+
 SHOWN: dict[str, Callable[[Any], list[str]]] = {
     "layers": layers,
     "peak": peak,
@@ -200,6 +267,17 @@ SHOWN: dict[str, Callable[[Any], list[str]]] = {
     "off target": off_target,
     "beside words": beside_words,
     "superiority of concept directions": concepts,
+    "plan": planned,
+    "rates": rates,
+    "conditions": conditions,
+    "second reader": second_reader,
+    "executed": executed,
+    "risk": risk,
+    "consistency": consistency,
+    "r": figures_of,
+    "elo": figures_of,
+    "emotions": figures_of,
+    "trajectory": trajectory,
 }
 
 

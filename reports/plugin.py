@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from cases.claims import load_claims
+from reports.figures import figures
 from reports.record import SCHEMA, Run, installed_versions, parse_record, suite_version
 from reports.render import markdown, terminal
 from reports.scores import exit_status
 from reports.store import RUNS, append, run_folder, write_run, write_whole
 
-OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms", "emotions", "passages", "vectors")
+OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers")
 
 
 class Collector:
@@ -87,7 +88,11 @@ class Collector:
             )
             self.runs[name] = run
             write_run(self.folders[name], run)
-            write_whole(self.folders[name] / "report.md", markdown(run))
+            drawn = figures(run)
+            for figure, text in drawn.items():
+                (self.folders[name] / "figures").mkdir(exist_ok=True)
+                write_whole(self.folders[name] / "figures" / f"{figure}.svg", text)
+            write_whole(self.folders[name] / "report.md", markdown(run, drawn))
         if self.runs and exitstatus in (0, 1):
             session.exitstatus = max(int(exitstatus), *(exit_status(list(run.records)) for run in self.runs.values()))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from reports.details import detail, figure, table
 from reports.record import Record, Run
-from reports.scores import Score, families, score, verdict_counts
+from reports.scores import Score, families, risk, score, verdict_counts
 
 MARKS = {"supported": "+", "refuted": "-", "inconclusive": "?", "reported": " ", "not applicable": "/", "error": "!"}
 NOTICE = (
@@ -27,7 +29,7 @@ def claim_rows(run: Run) -> list[dict[str, str]]:
             {
                 "claim / case": r.id,
                 "value": figure(r.value, r.low, r.high),
-                "null": f"{net['null']:.3f} {net['against']}" if net else "-",
+                "null": f"{figure(net['null'])} {net['against']}" if net else "-",
                 "net": figure(net.get("value"), net.get("low"), net.get("high")),
                 "skill": figure(r.skill),
                 "verdict": f"{MARKS[r.verdict]} {r.verdict}" + (f" ({r.reason})" if r.verdict == "refuted" and r.reason else ""),
@@ -42,7 +44,7 @@ def cell(found: Score, complete: bool) -> str:
 
 
 def leaderboard_row(run: Run) -> dict[str, str]:
-    """Return the model's row: size, device, skill per family, and how many judged cases are supported."""
+    """Return the model's row: size, device, skill per family, risk, and how many judged cases are supported."""
     subject = run.subject
     whole = score(list(run.records))
     return {
@@ -50,15 +52,22 @@ def leaderboard_row(run: Run) -> dict[str, str]:
         "parameters": f"{subject['parameters']:,}" if subject.get("parameters") else "-",
         "device": f"{subject.get('device')}-{subject.get('dtype')}",
         **{name: cell(found, run.complete) for name, found in families(run).items()},
+        "risk": figure(risk(list(run.records))),
         "supported": f"{whole.supported} of {whole.judged}",
     }
 
 
 def family_rows(run: Run) -> list[dict[str, str]]:
-    """Return one row per claim family, and one for all: skill with interval, and how many judged cases are supported."""
+    """Return one row per claim family, and one for all: skill with interval, risk, and how many judged cases are supported."""
     found = {**families(run), "all": score(list(run.records))}
+    risks = {name: risk([r for r in run.records if name in (r.family, "all")]) for name in found}
     return [
-        {"family": name, "skill": cell(s, run.complete), "supported": f"{s.supported} of {s.judged}" if s.judged else "-"}
+        {
+            "family": name,
+            "skill": cell(s, run.complete),
+            "risk": figure(risks[name]),
+            "supported": f"{s.supported} of {s.judged}" if s.judged else "-",
+        }
         for name, s in found.items()
     ]
 
@@ -113,8 +122,8 @@ def terminal(run: Run) -> str:
     return "\n".join(parts)
 
 
-def markdown(run: Run) -> str:
-    """Return report.md: facts, verdicts, the leaderboard row, and a section per claim."""
+def markdown(run: Run, drawn: Collection[str] = ()) -> str:
+    """Return report.md: facts, verdicts, the leaderboard row, and a section per claim; `drawn` names the figures beside it."""
     notice = [f"> {NOTICE}", ""] if run.subject.get("stimuli") == "world" else []
     parts = [
         f"# Emotion steering: {run.subject.get('model')}",
@@ -135,11 +144,11 @@ def markdown(run: Run) -> str:
         "",
     ]
     for name in dict.fromkeys(r.family for r in run.records):
-        parts += section([r for r in run.records if r.family == name])
+        parts += section([r for r in run.records if r.family == name], drawn)
     return "\n".join(parts) + "\n"
 
 
-def section(records: list[Record]) -> list[str]:
+def section(records: list[Record], drawn: Collection[str] = ()) -> list[str]:
     """Return the section of a claim: the sentence, its source and published figure, and each case with its nulls and detail."""
     first = records[0]
     lines = [f"## {first.claim.replace('_', ' ').capitalize()}", "", f"*{first.statement}*", ""]
@@ -168,5 +177,7 @@ def section(records: list[Record]) -> list[str]:
             ),
             "",
         ]
+        if (name := r.id.replace("/", "-")) in drawn:
+            lines += [f"![{r.claim.replace('_', ' ')}, {r.case}](figures/{name}.svg)", ""]
         lines += detail(r.details or {})
     return lines

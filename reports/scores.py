@@ -61,3 +61,13 @@ def exit_status(records: list[Record]) -> int:
     """Return 1 if anything was refuted or broke, or if nothing was supported; else 0."""
     verdicts = [r.verdict for r in records]
     return int("refuted" in verdicts or "error" in verdicts or "supported" not in verdicts)
+
+
+def risk(records: list[Record]) -> float | None:
+    """Return the largest risk of the records: nats by which coherent steering moves the log-odds of harm, per unit of strength.
+
+    None where no record has one.
+    """
+    found = [(r.details or {}).get("risk") for r in records]
+    known = [float(row["value"]) for row in found if row and row["value"] is not None]
+    return max(known, default=None)

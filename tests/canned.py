@@ -19,24 +19,31 @@ from cases.claims import Case, load_claims
 BY_INSTRUMENT = {
     "agreement": "agreement",
     "asymmetry": "asymmetry",
+    "blackmail": "blackmail",
     "circumplex": "circumplex",
     "contrasts": "fear",
     "cross": "cross_emotion",
     "dose": "dose_response",
     "flip": "flip",
     "geometry": "geometry",
+    "hacking": "reward_hacking",
     "intensity": "intensity",
     "kinds": "kinds",
     "layers": "layer_profile",
     "lens": "logit_lens",
     "lift": "self_steering",
+    "monitoring": "monitoring",
+    "preferences": "preferences",
     "prompting": "prompting",
     "scenarios": "scenarios",
     "separation": "separation",
     "side_effects": "side_effects",
+    "sycophancy": "sycophancy",
+    "trajectory": "trajectory",
 }
 STUBS = (
-    "activations", "vectors", "text_twin", "steering", "scoring", "generation", "directions", "sweeps", "models", "bench", *BY_INSTRUMENT,
+    "activations", "vectors", "text_twin", "steering", "scoring", "generation", "directions", "sweeps", "leanings", "sampled",
+    "reading.actions", "reading.solutions", "judges", "bradley_terry", "models", "bench", *BY_INSTRUMENT,
 )  # fmt: skip
 
 
@@ -96,6 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
         family = BY_INSTRUMENT.get(name)
         stub.__dict__.update(PROTOCOL=1, measure=lambda bench, case, family=family: measure(family, case))
         stub.__dict__.update(POOLING="none", build=build, Bench=Bench, check=check, ModelError=type("ModelError", (Exception,), {}))
+        stub.__dict__.update(JudgeError=type("JudgeError", (Exception,), {}), judge_from=lambda *given: None)
         sys.modules[stub.__name__] = stub
 
 

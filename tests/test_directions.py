@@ -1,19 +1,25 @@
-"""Directions to compare with: what each kind of random direction keeps of the model's own, and what it does not."""
+"""Directions to compare with: what each random kind keeps of the model's own, and how those of concepts stand in for emotions'."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases.emotions import Emotion
-from cases.stimuli import Passage
+from cases.claims import Case, load_claims
+from cases.emotions import Emotion, load_emotions
+from cases.stimuli import Passage, Prompt
+from fixtures import dose, lift, nulls, sweeps
 from fixtures.activations import Activations
 from fixtures.bench import Bench, Settings
-from fixtures.directions import KINDS, permuted_coordinates, random_kinds, variance_matched
-from fixtures.vectors import unit
-from tests.planted import few_stimuli
+from fixtures.directions import KINDS, concept_directions, permuted_coordinates, random_kinds, variance_matched
+from fixtures.sweeps import SAMPLES, Sweep, plan, target
+from fixtures.vectors import neutral_components, project_out, unit
+from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, judge
+from tests.planted import few_stimuli, null
 
 NAMES = ("calm", "angry", "sad")
 WIDTH, EACH, NEUTRAL = 12, 3, 40
@@ -116,3 +122,186 @@ def test_matched_directions_are_drawn_in_double_precision_from_single_precision_
 
 def test_neutral_texts_that_do_not_vary_give_zero_and_not_nan() -> None:
     assert (variance_matched(np.ones((4, 6)), 3, np.random.default_rng(0)) == 0).all()
+
+
+# concepts that are no emotions
+
+CONCEPTS = ("formal", "culinary", "spatial")
+
+
+def with_concepts(values: np.ndarray, labels: tuple[str, ...], seed: int = 0) -> Bench:
+    """Return the bench with passages of concepts at the judged layer, and others at the other one."""
+    b = bench(seed)
+    other = np.random.default_rng(99).normal(size=values.shape)
+    b.stimuli = replace(b.stimuli, concepts=tuple(Passage(name, str(i), f"{name} {i}") for i, name in enumerate(labels)))
+    b._captured["concepts"] = Activations(np.stack([values, other], axis=1), (0, 1))
+    return b
+
+
+def about(seed: int = 0, own: float = 0.0) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return passages of concepts, mixed, each `own` times an axis of its concept's own beside noise."""
+    rng = np.random.default_rng(seed)
+    labels = CONCEPTS * EACH
+    place = np.array([CONCEPTS.index(name) + len(AXES) for name in labels])
+    return rng.normal(size=(len(labels), WIDTH)) + own * np.eye(WIDTH)[place], labels
+
+
+def test_without_concepts_there_is_no_direction() -> None:
+    names, vectors = concept_directions(bench())
+    assert names == ()
+    assert vectors.shape == (0, WIDTH)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_concepts_direction_is_the_mean_of_its_passages_less_that_of_all_concepts_without_what_neutral_texts_vary_in(layer: int) -> None:
+    values, labels = about()
+    b = with_concepts(values, labels)
+    b.settings = replace(b.settings, layer=layer)
+    values = b.activations("concepts").at(layer)
+    names, vectors = concept_directions(b)
+    assert names == CONCEPTS
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(CONCEPTS)))
+    means = np.stack([np.mean([v for v, label in zip(values, labels, strict=True) if label == name], axis=0) for name in CONCEPTS])
+    axes = neutral_components(b.activations("neutral").at(layer))
+    assert vectors == pytest.approx(unit(project_out(means - means.mean(axis=0), axes)))
+    assert np.abs(vectors @ axes.T).max() < 1e-9
+
+
+def test_planted_concepts_point_along_their_own_axes() -> None:
+    names, vectors = concept_directions(with_concepts(*about(own=50.0)))
+    own = vectors[:, len(AXES) : len(AXES) + len(names)]
+    assert np.diag(own).min() > 0.7
+    assert own[~np.eye(len(names), dtype=bool)].max() < 0  # what all concepts share is taken away
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(len(CONCEPTS) * EACH)), st.floats(0.01, 100), st.floats(-50, 50))
+def test_the_order_of_passages_and_what_all_share_and_its_scale_change_no_concepts_direction(
+    order: list[int], scale: float, offset: float
+) -> None:
+    values, labels = about()
+    plain = dict(zip(*concept_directions(with_concepts(values, labels)), strict=True))
+    moved = with_concepts(scale * values[order] + offset, tuple(labels[i] for i in order))
+    names, vectors = concept_directions(moved)
+    assert names == tuple(dict.fromkeys(labels[i] for i in order))
+    for name, vector in zip(names, vectors, strict=True):
+        assert vector == pytest.approx(plain[name], abs=1e-6)
+
+
+def test_emotions_and_the_runs_seed_change_no_concepts_direction() -> None:
+    values, labels = about()
+    b = with_concepts(values, labels)
+    plain = concept_directions(b)[1]
+    b._captured["implicit"] = Activations(np.random.default_rng(7).normal(size=b.activations("implicit").values.shape), (0, 1))
+    b.settings = replace(b.settings, seed=5)
+    assert (concept_directions(b)[1] == plain).all()
+
+
+# concepts in the emotions' places
+
+CLAIMS = load_claims()
+EMOTIONS = tuple(load_emotions())
+DOSE = CLAIMS["dose_response"].case("implicit")
+STEERED = len(DOSE.settings["emotions"])
+PROMPTS, RANDOM = 20, 20
+
+
+def steered_bench(concepts: int = 3) -> Bench:
+    """Return a bench of the core emotions with random activations."""
+    rng = np.random.default_rng(5)
+    stimuli = few_stimuli(
+        emotions=EMOTIONS,
+        implicit=tuple(Passage(e.name, str(t), f"{e.name} {t}") for e in EMOTIONS for t in range(EACH)),
+        concepts=tuple(Passage(name, str(t), f"{name} {t}") for name in CONCEPTS[:concepts] for t in range(EACH)),
+        neutral=tuple(f"neutral {i}" for i in range(12)),
+        prompts=tuple(Prompt(f"prompt {i}", f"text {i}", " He felt") for i in range(PROMPTS)),
+        frames=("He feels",),
+    )
+    counts = {"implicit": len(stimuli.implicit), "concepts": len(stimuli.concepts), "neutral": 12}
+    return Bench(
+        make=lambda: None,  # type: ignore[arg-type, return-value]
+        stimuli=stimuli,
+        settings=Settings(layer=0),
+        _captured={key: Activations(rng.normal(size=(count, 1, WIDTH)), (0,)) for key, count in counts.items()},
+        _measured={"norms": np.ones(1)},
+    )
+
+
+def dosed(ours: float, theirs: list[float], case: Case = DOSE) -> tuple[Measurement, Judgement]:
+    """Measure a sweep in which emotions raise their own read-out by `ours` times the strength, and each concept all of them by its own."""
+    b = steered_bench(len(theirs))
+    which, strength, rows = plan(b, case)
+    readout = 0.3 * np.random.default_rng(0).normal(size=(PROMPTS, len(rows), len(EMOTIONS)))
+    for row, (d, s) in enumerate(zip(which, strength, strict=True)):
+        if d < STEERED:
+            readout[:, row, target(b, case, int(d))] += ours * s
+        elif d >= STEERED + RANDOM:
+            readout[:, row] += theirs[d - STEERED - RANDOM] * s
+    still, ones = np.zeros((PROMPTS, len(rows))), np.ones((PROMPTS, len(rows)))
+    base = {"nll": np.linspace(0.5, 1.5, 40), "distinct": np.ones(SAMPLES), "loop": np.zeros(SAMPLES)}
+    names = CONCEPTS[: len(theirs)]
+    texts = [[f"text {row}" for row in range(len(rows))]] * PROMPTS
+    found = Sweep(which, strength, readout, ones, ones, still, ones, base, texts, names)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeps, "_sweep", lambda bench, case: found)
+        patch.setitem(nulls.PERMUTATIONS, "quick", 10)
+        m = dose.measure(b, case)
+    return m, judge(m, CLAIMS["dose_response"], case, np.random.default_rng(0))
+
+
+def test_a_dose_response_that_directions_of_concepts_do_not_have_is_supported() -> None:
+    m, found = dosed(6.0, [0.0, 0.0, 0.0])
+    assert found.verdict == SUPPORTED
+    assert null(m, "concept directions").draws == pytest.approx(np.full(3, 0.5), abs=0.12)
+    assert len(null(m, "concept directions").draws) == 3
+
+
+def test_a_dose_response_that_directions_of_concepts_have_as_well_is_not_supported() -> None:
+    m, found = dosed(6.0, [6.0, 6.0, 6.0])
+    assert found.against.kind == "concept directions"
+    assert found.verdict in (REFUTED, INCONCLUSIVE)
+    assert m.statistic(np.arange(PROMPTS)) > 0.95
+
+
+def test_every_concept_is_a_draw_of_its_own_and_none_is_taken_for_a_random_direction() -> None:
+    m, _ = dosed(0.0, [6.0, 0.0, -6.0])
+    up, even, down = null(m, "concept directions").draws
+    assert (up, down) == (pytest.approx(1.0, abs=0.05), pytest.approx(0.0, abs=0.05))
+    assert even == pytest.approx(0.5, abs=0.12)
+    # were concepts among the random directions, those that rise steeply would lower the value
+    assert dosed(3.0, [60.0] * 3)[0].statistic(np.arange(PROMPTS)) == dosed(3.0, [0.0] * 3)[0].statistic(np.arange(PROMPTS)) > 0.9
+
+
+def test_without_concepts_there_is_no_such_null() -> None:
+    m, found = dosed(6.0, [])
+    assert not [n for n in m.nulls if n.kind == "concept directions"]
+    assert found.verdict == SUPPORTED
+
+
+def test_texts_under_a_concepts_direction_are_told_by_its_name() -> None:
+    told = dosed(1.0, [0.0, 0.0])[0].texts["prompt 0"]
+    assert [line.split(" +")[0] for line in told[-8:]] == ["formal"] * 4 + ["culinary"] * 4
+    assert told[-9].startswith(f"random {RANDOM} ")
+
+
+def lifted(rival: str, ours: float, theirs: float) -> Measurement:
+    """Measure self-steering in which emotions raise their own word by `ours` and concepts every word by `theirs`."""
+    case, b, count = CLAIMS["self_steering"].case(f"implicit-over-{rival}"), steered_bench(), len(EMOTIONS)
+    emotions = ours * np.eye(count)
+    blocks = [emotions, np.zeros((lift.randoms(b), count)), *(emotions for _ in case.settings["reported"]), emotions]
+    table = np.concatenate([*blocks, np.full((len(CONCEPTS), count), theirs)])
+    b.twins = (b,)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lift, "sweep", lambda bench, case: table)
+        patch.setitem(nulls.PERMUTATIONS, "quick", 2)
+        return lift.measure(b, case)
+
+
+def test_a_concept_in_an_emotions_place_beats_random_directions_where_it_raises_the_word_more() -> None:
+    for theirs, level in ((5.0, 1.0), (-5.0, 0.0)):
+        found = null(lifted("random", 1.0, theirs), "concept directions")
+        assert (list(found.draws), found.level) == ([level] * len(CONCEPTS), level)
+
+
+def test_a_concept_in_an_emotions_place_beats_the_other_emotions_where_it_raises_the_word_more() -> None:
+    assert list(null(lifted("emotions", 1.0, 5.0), "concept directions").draws) == [1.0] * len(CONCEPTS)

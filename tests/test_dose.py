@@ -19,10 +19,10 @@ from fixtures import dose, nulls, sweeps
 from fixtures.activations import Activations
 from fixtures.bench import Bench, Settings
 from fixtures.dose import slopes, windows
-from fixtures.sweeps import COHERENT, SAMPLES, Sweep, log_odds, plan, sweep, target
 from fixtures.generation import gumbel, plain_ids, read, spoken, write
 from fixtures.models import Subject
 from fixtures.nulls import PERMUTED
+from fixtures.sweeps import COHERENT, SAMPLES, Sweep, log_odds, plan, sweep, target
 from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
 from tests.planted import few_stimuli
 from tests.tiny import build, tiny

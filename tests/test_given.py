@@ -216,7 +216,18 @@ def test_a_table_of_norms_replaces_the_coded_place_of_the_emotions_of_the_file_a
 
 
 def test_the_option_gives_this_bench_with_the_settings_of_the_run(tmp_path: Path) -> None:
-    options = SimpleNamespace(seed="5", profile="full", layer="4", batch_size="8", norms=None, vectors=None, sweep_layers=False)
+    options = SimpleNamespace(
+        seed="5",
+        profile="full",
+        layer="4",
+        batch_size="8",
+        norms=None,
+        vectors=None,
+        sweep_layers=False,
+        judge=None,
+        judge_model=None,
+        execute_code=False,
+    )
     options.vectors = str(file_of(tmp_path, planted(), layers=[4]))
     told = build("mine", options)
     assert isinstance(told, GivenBench)

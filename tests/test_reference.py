@@ -24,7 +24,8 @@ from fixtures.reference import (
     reference_depth,
 )
 from fixtures.reference import stimuli as writer
-from fixtures.reference.corpus import ASSISTANT, BRIEF, END, MARK, USER, Corpus
+from fixtures.reference.acts import ASSISTANT, END, FOCUS, USER
+from fixtures.reference.corpus import BRIEF, MARK, Corpus
 from fixtures.reference.train import train
 from fixtures.reference.world import (
     AWAY,
@@ -243,7 +244,7 @@ def tokenizer():  # type: ignore[no-untyped-def]
 
 def test_the_tokenizer_knows_every_word_of_the_corpus_and_of_the_stimuli(tokenizer) -> None:  # type: ignore[no-untyped-def]
     corpus = Corpus(EMOTIONS, np.random.default_rng(77))
-    texts = [corpus.document(0.2).replace(MARK, "") for _ in range(1500)]
+    texts = [corpus.document(0.2).replace(MARK, "").replace(FOCUS, "") for _ in range(1500)]
     world = load_stimuli("world")
     texts += [p.text for p in (*world.implicit, *world.named)] + list(world.neutral) + list(world.frames) + list(world.controls)
     texts += [side for pairs in world.pairs.values() for pair in pairs for side in (pair.first, pair.second)]
@@ -314,7 +315,7 @@ def test_the_trained_reference_predicts_new_documents_far_better_than_the_untrai
     if not (FOLDER / "reference-m" / "model.safetensors").is_file():
         pytest.skip("reference-m is not trained yet")
     corpus = Corpus(EMOTIONS, np.random.default_rng(99))
-    texts = [corpus.story().replace(MARK, "") for _ in range(20)]
+    texts = [corpus.story().replace(MARK, "").replace(FOCUS, "") for _ in range(20)]
     assert loss("reference", texts) < loss("reference-untrained", texts) - 3
 
 

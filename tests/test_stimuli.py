@@ -16,7 +16,8 @@ from cases.labels import OTHERS, Agreement, agreement, load_labels, main
 from cases.passages import own_words
 from cases.stimuli import FURTHER, HERE, SETS, Stimuli, StimuliError, load_stimuli
 from fixtures.reference import stimuli as writer
-from fixtures.reference.corpus import ASSISTANT, END, MARK, USER, Corpus
+from fixtures.reference.acts import ASSISTANT, END, USER
+from fixtures.reference.corpus import MARK, Corpus
 from fixtures.reference.world import reserved
 from fixtures.statistics import auroc
 from fixtures.text_twin import tfidf
