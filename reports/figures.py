@@ -25,7 +25,8 @@ def dose_response(record: Record) -> str | None:
     for axis in axes.flat[len(found) :]:
         axis.set_axis_off()
     for axis, window in zip(axes.flat, found, strict=False):
-        points = window["points"]
+        # what could not be measured leaves a gap
+        points = [p for p in window["points"] if p["effect"] is not None and p["inside band"] is not None]
         xs, ys = [p["strength"] for p in points], [p["effect"] for p in points]
         axis.axhline(0, color=MUTED, linewidth=0.6)
         axis.axvline(0, color=MUTED, linewidth=0.6)
@@ -38,7 +39,7 @@ def dose_response(record: Record) -> str | None:
         other.fill_between(xs, [p["inside band"] for p in points], color=MUTED, alpha=0.2, linewidth=0)
         other.set_ylim(0, 1)
         other.set_yticks([0, 1], labels=["0", "1"], color=MUTED, fontsize=7)
-        axis.set_title(f"{window['direction']}: window {window['width']:.2f}", fontsize=9, color=INK)
+        axis.set_title(f"{window['direction']}: window {window['width']:.2f}", fontsize=9, color=INK, parse_math=False)
         axis.tick_params(labelsize=7)
     drawing.supxlabel("strength, median residual norms", fontsize=8)
     drawing.supylabel("effect on its read-out, nats of log-odds", fontsize=8)

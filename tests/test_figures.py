@@ -149,15 +149,11 @@ def test_a_name_is_drawn_as_it_is_and_never_as_markup(draw: Callable[[Record], s
     assert "<script" not in svg
 
 
-@pytest.mark.xfail(strict=True, reason="matplotlib takes what stands between two dollar signs for a formula")
 @pytest.mark.parametrize("name", ["$x$", r"$\frac{$"])
 def test_a_name_is_never_taken_for_a_formula(name: str) -> None:
     assert f"{name}: window 0.75" in texts(drawn(dose_response, dose(window(name))))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a figure that is None, what records hold for not-a-number, breaks the drawing, and with it the report"
-)
 @pytest.mark.parametrize("key", ["effect", "inside band"])
 def test_a_strength_at_which_nothing_could_be_measured_leaves_a_gap(key: str) -> None:
     broken = window()
