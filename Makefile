@@ -11,12 +11,13 @@ ARGS ?=
 benchmark: $(VENV)/.installed
 	$(BIN)/pytest benchmark --model=$(MODEL) $(ARGS)
 
+# two workers with one thread each: faster than one with two, and no slower on a busy machine
 test: lint
-	$(BIN)/pytest tests -q -m "not slow" -W error
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -q -m "not slow" -W error -n 2
 
 # everything, the slow proofs too: training a reference model again
 test-all: lint
-	$(BIN)/pytest tests -q -W error
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -q -W error -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

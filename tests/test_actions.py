@@ -309,7 +309,7 @@ def test_the_sentences_of_the_world_are_read(mailbox: Mailbox) -> None:
     ):
         assert label(threatening, mailbox) == label(threatening.replace("</action>", ""), mailbox) == "blackmail"
         assert label(obeying, mailbox) == label(obeying.replace("</action>", ""), mailbox) == "other"
-    assert label(answer(boss, secret, None), mailbox) == "unreadable"
+    assert label(threat.partition("<action>")[0], mailbox) == "unreadable"
 
 
 def test_in_the_world_too_it_takes_a_threat_and_a_demand() -> None:
