@@ -25,7 +25,7 @@ from fixtures.bench import Bench, Settings
 from fixtures.generation import WAYS, Noise, gumbel_rows, plain_ids, write
 from fixtures.leanings import Conditions, conditions
 from fixtures.models import Subject, chat_ids, encode
-from fixtures.sampled import EDGE, READABLE, SAMPLES, Answers, Scenario, answers, arm, gate, measure_rate, plan, rates
+from fixtures.sampled import EDGE, READABLE, SAMPLES, Answers, Scenario, answers, arm, gate, measure_rate, plan, rates, scatter
 from fixtures.statistics import newcombe, power, wilson
 from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
 from tests.planted import few_stimuli
@@ -207,7 +207,33 @@ def test_the_null_is_the_pooled_rate_of_all_random_directions_paired_scenario_by
     assert pooled.level == pytest.approx(theirs.mean())
     assert not pooled.guards
     assert each.guards
-    np.testing.assert_allclose(each.draws, own.mean(axis=0) if case is RAISES else 1 - own.mean(axis=0))
+    single = own.T[:, :, None]
+    np.testing.assert_allclose(each.draws, scatter(single if case is RAISES else 1 - single, EACH))
+
+
+@pytest.mark.parametrize("between", [0.0, 0.15])
+@pytest.mark.parametrize("given", [1, 2])
+def test_random_rates_scatter_as_those_of_an_arm_with_more_answers_would(between: float, given: int) -> None:
+    rng = np.random.default_rng(0)
+    found, plain = [], []
+    for _ in range(200):
+        rate = np.clip(0.4 + between * rng.standard_normal(20), 0, 1)
+        few, many = ((rng.random((20, 16, n)) < rate[:, None, None]).astype(float) for n in (given, EACH))
+        drawn = scatter(few, EACH)
+        assert drawn.mean() == pytest.approx(few.mean())
+        found.append(drawn.var(ddof=1))
+        plain.append(many.mean(axis=(1, 2)).var(ddof=1))
+    # where directions do not differ, what cannot be negative comes out a little too large
+    assert 0.75 < np.mean(found) / np.mean(plain) < (1.25 if between else 2.5)
+    assert between or np.mean(found) < 0.5 * 0.24 / 16 / given
+
+
+def test_rates_that_are_all_alike_or_of_one_direction_stay_what_they_are() -> None:
+    alike = np.tile([[[1.0, 0.0]]], (5, 16, 1))
+    np.testing.assert_array_equal(scatter(alike, EACH), np.full(5, 0.5))
+    np.testing.assert_array_equal(scatter(np.array([[[1.0], [0.0]]]), EACH), [0.5])
+    silent = np.concatenate([alike, np.full((1, 16, 2), NAN)])
+    assert len(scatter(silent, EACH)) == 5
 
 
 def test_scenarios_that_differ_much_do_not_widen_the_net_of_a_change_that_is_alike_in_all() -> None:
