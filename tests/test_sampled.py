@@ -250,7 +250,6 @@ def test_scenarios_that_differ_much_do_not_widen_the_net_of_a_change_that_is_ali
     assert result.verdict == SUPPORTED
 
 
-@pytest.mark.xfail(strict=True, reason="both nulls have the same mean: rounding decides which is judged, and one of them is not paired")
 def test_the_null_that_is_judged_is_always_the_paired_one() -> None:
     assert {judged(planted(seed, 0.4, **{"+0.25_desperate": 0.9})).against.kind for seed in range(10)} == {"random directions, pooled"}
 
@@ -647,9 +646,6 @@ def test_where_a_template_refuses_a_system_role_the_text_stands_before_the_messa
     assert found == "The user said No word of the boat and Glad to be home. So"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="chat_ids takes a template that drops system messages without an error as one that has a place for them"
-)
 def test_where_a_template_drops_system_messages_the_text_stands_before_the_message() -> None:
     drops = TEMPLATE.replace("for m in messages", "for m in messages if m.role == 'user'")
     assert "No word of the boat" in told(drops, system="No word of the boat")
