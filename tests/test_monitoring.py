@@ -25,7 +25,7 @@ from fixtures.bench import Bench, Settings
 from fixtures.blackmail import blackmails, prompt
 from fixtures.generation import Noise, plain_ids
 from fixtures.models import Subject
-from fixtures.monitoring import MARK, SAMPLED, correlations, measure, measured, questions, replies, watched
+from fixtures.monitoring import SAMPLED, correlations, measure, measured, questions, replies, watched
 from fixtures.nulls import PERMUTED
 from fixtures.statistics import auroc, bootstrap_estimate
 from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
@@ -33,6 +33,7 @@ from tests.planted import few_stimuli, null
 from tests.tiny import WIDTH, as_subject, build, logits, streams, tiny
 
 CLAIM = load_claims()["monitoring"]
+MARK = "<action>"
 DESPERATE, CALM, CHAT = (CLAIM.case(name) for name in ("desperate", "calm", "sampled-desperate"))
 COUNT, MOODS = 18, 12
 EMOTIONS = tuple(emotion for emotion in load_emotions() if emotion.name in ("desperate", "calm", "happy", "sad"))
@@ -518,16 +519,12 @@ def test_what_is_written_from_the_action_on_is_not_read(monkeypatch: pytest.Monk
     assert np.abs(one - longer).max() > 0.01
 
 
-@pytest.mark.xfail(strict=True, reason="the tokens of <action> itself are read with those before it")
 def test_reading_stops_before_the_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     b = speaking(monkeypatch, lambda *_: TEXTS[True])
     before = TEXTS[True].partition(MARK)[0]
     np.testing.assert_allclose(replies(b, SHORT)[1], [mean_before(b, BOX, BOX.moods[0], before)] * 2, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="without the exact <action> the whole reply is read, the act with it, though the classifier finds it"
-)
 @pytest.mark.parametrize("mark", ["<Action>", "Action: "])
 def test_where_the_act_begins_with_another_mark_it_is_not_read_either(monkeypatch: pytest.MonkeyPatch, mark: str) -> None:
     acts = (ACT.replace("</action>", ""), ACT.replace("</action>", "").replace("forged", "counted forged"))
