@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         action="append",
-        help="a baseline or run to hold against; repeatable (default, if a policy wants one: reports/baselines/<model>/<device>-<dtype>.json)",
+        help="what to hold against; repeatable (default, if a policy wants one: reports/baselines/<model>/<device>-<dtype>.json)",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what is printed (default: text)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the outcome as JSON")

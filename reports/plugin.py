@@ -6,21 +6,21 @@ import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from reports.gate import Outcome
+
 from cases.claims import load_claims
-from reports.baseline import write_baseline
 from reports.command import CommandError
 from reports.figures import figures
-from reports.gate import INCOMPARABLE, STATUS, Outcome, worst
-from reports.gating import gate_json, gate_runs, read_baselines
 from reports.policy import read_policy
 from reports.record import SCHEMA, RecordError, Run, installed_versions, parse_record, suite_version
 from reports.render import markdown, terminal
 from reports.scores import exit_status
-from reports.store import RUNS, append, run_folder, write_run, write_whole
+from reports.store import RUNS, append, read_run, run_folder, write_run, write_whole
 
 OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers")
 
@@ -39,7 +39,8 @@ class Collector:
         self.runs: dict[str, Run] = {}
         self.policies = [read_policy(Path(path)) for path in dict.fromkeys(config.getoption("--gate") or ())]
         named = config.getoption("--baseline")
-        self.baselines = read_baselines([Path(path) for path in named] if named else None)
+        # as a gate of `python -m reports` reads them: a file that is not there is an outcome, one that is no run is a fault
+        self.baselines = [read_run(path) for path in map(Path, named) if path.exists()] if named else None
         self.outcomes: list[Outcome] = []
         self.strays: list[str] = []
         self.updated: list[str] = []
@@ -53,8 +54,9 @@ class Collector:
             return
         if report.when == "call" or (report.when == "setup" and not report.passed):
             folder = self.keep(found["record"], found["subject"], found.get("samples"))
-            if report.failed and hasattr(report.longrepr, "addsection"):
-                report.longrepr.addsection("detail", show_command(folder, found["record"]))
+            add_section = getattr(report.longrepr, "addsection", None)
+            if report.failed and add_section:
+                add_section("detail", show_command(folder, found["record"]))
         # JUnit takes the properties of the last phase, so they are shortened in every phase
         row = found["record"]
         net = row["net"] or {}
@@ -114,6 +116,11 @@ class Collector:
 
     def decided(self, exitstatus: int) -> int:
         """Hold the runs to the gate, update baselines, and return the exit status: the gate's alone where there is one."""
+        # scipy, on which statistics rest, is not needed for --help
+        from reports.baseline import write_baseline
+        from reports.gate import INCOMPARABLE, STATUS, worst
+        from reports.gating import gate_json, gate_runs
+
         runs = list(self.runs.values())
         if self.policies:
             self.outcomes = gate_runs(runs, self.policies, self.baselines)
