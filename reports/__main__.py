@@ -12,6 +12,8 @@ from reports.record import RecordError
 COMMANDS = {
     "show": Command("reports.show", "print a stored run, a claim or a case of it"),
     "baseline": Command("reports.baseline", "make a complete run the baseline of its model and device"),
+    "leaderboard": Command("reports.board_formats", "rank runs of several models, claim family by claim family"),
+    "compare": Command("reports.compare", "print what two runs differ by, paired by item"),
     "gate": Command("reports.gating", "hold a stored run to policies; the exit status says what came of it"),
 }
 """A new command is a line here and a module with `add_arguments(parser)` and `run(arguments) -> exit status`."""
