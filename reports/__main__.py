@@ -15,6 +15,7 @@ COMMANDS = {
     "leaderboard": Command("reports.board_formats", "rank runs of several models, claim family by claim family"),
     "compare": Command("reports.compare", "print what two runs differ by, paired by item"),
     "export": Command("reports.export", "write runs as CSV or parquet, a run as JUnit or as the block of a model card"),
+    "summary": Command("reports.summary", "print a run as a pipeline shows it, with what its gate found"),
     "gate": Command("reports.gating", "hold a stored run to policies; the exit status says what came of it"),
 }
 """A new command is a line here and a module with `add_arguments(parser)` and `run(arguments) -> exit status`."""
