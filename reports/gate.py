@@ -148,7 +148,7 @@ def skilled(run: Run, name: str, least: float) -> Finding:
             f"{r.id} is {r.verdict}" + (f" ({r.reason})" if r.reason else "") for r in found if r.skill is None or r.verdict not in JUDGED
         ]
         return Finding(INCOMPARABLE, "skill", name, f"no skill can be told: {'; '.join(blank[:3])}")
-    shown = f"skill {figure(whole.skill, whole.low, whole.high)} over {whole.judged} cases"
+    shown = f"skill {figure(whole.skill, whole.low, whole.high)} (cases: {whole.judged})"
     if whole.skill < least:
         return Finding(FAIL, "skill", name, f"{shown}, at least {least:g} is asked for")
     return Finding(PASS, "skill", name, f"{shown}, at least {least:g}")
@@ -220,18 +220,15 @@ def regressions(run: Run, baseline: Run, policy: Policy) -> list[Finding]:
         else:
             found.append(paired)
     adjusted = holm([d.p_below(-margin) for d in found])
+    floor = f"{0 - margin:g}"
     for d, p in zip(found, adjusted, strict=True):
         if p < 1 - LEVEL:
-            said = (
-                f"{figure(d.value, d.low, d.high)} against the baseline ({d.form}), below -{margin:g} (p {p:.4f}, Holm over {len(found)})"
-            )
-            findings.append(Finding(FAIL, "regression", d.id, said))
+            shown = f"{figure(d.value, d.low, d.high)} against the baseline ({d.form})"
+            findings.append(Finding(FAIL, "regression", d.id, f"{shown}, below {floor} (p {p:.4f}, Holm over {len(found)})"))
     if found and all(f.outcome == PASS for f in findings):
         least = min(found, key=lambda d: d.value)
-        said = (
-            f"{len(found)} cases compared, none below -{margin:g}; largest loss {figure(least.value, least.low, least.high)} ({least.id})"
-        )
-        findings.append(Finding(PASS, "regression", "baseline", said))
+        largest = f"largest loss {figure(least.value, least.low, least.high)} ({least.id})" if least.value < 0 else "no loss"
+        findings.append(Finding(PASS, "regression", "baseline", f"cases compared: {len(found)}, none below {floor}; {largest}"))
     if not findings:
         findings.append(Finding(INCOMPARABLE, "regression", "baseline", "no case could be compared: none is applicable"))
     return findings

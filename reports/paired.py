@@ -8,12 +8,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fixtures.statistics import Batched, bootstrap_estimate, correlation, interval_p, mean_estimate, mover, on_each, pairs_auroc
+from fixtures.statistics import (
+    Batched,
+    bootstrap_estimate,
+    clopper_pearson,
+    correlation,
+    interval_p,
+    mean_estimate,
+    mover,
+    on_each,
+    pairs_auroc,
+)
 from reports.record import Record
 from reports.scores import skill_interval
 
 AGREES = 2e-4
 """A form is a record's own when it gives the record's value from its items within this, which leaves room for rounded baselines."""
+SAME = 1e-5
+"""Differences smaller than this count as none: baselines are rounded, and threads and devices move figures by about 1e-8."""
 UNPAIRED = "unpaired"
 
 
@@ -101,12 +113,11 @@ def difference(ours: Record, theirs: Record, *, seed: int = 0, skill: bool = Fal
     a, b = (skill_interval(r) if skill else (r.value, r.low, r.high) for r in (ours, theirs))
     if a is None or b is None or None in a or None in b or ours.clusters is None or theirs.clusters is None:
         return None
-    apart = mover(a, b)  # type: ignore[arg-type]
     count = min(ours.clusters, theirs.clusters)
     form = form_of(ours)
     if form is None or form_of(theirs) is not form or clusters_of(ours) != clusters_of(theirs):
-        found = Difference(ours.id, a[0] - b[0], *apart, count, UNPAIRED)  # type: ignore[operator]
-        return found if count > 1 else None
+        value, low, high = a[0] - b[0], *mover(a, b)  # type: ignore[operator, arg-type]
+        return Difference(ours.id, value if abs(value) > SAME else 0.0, low, high, count, UNPAIRED) if count > 1 else None
     mine, other = columns(ours, form) or {}, columns(theirs, form) or {}
     scales = [(r.net["null"], r.best - r.net["null"]) if skill and r.net else (0.0, 1.0) for r in (ours, theirs)]
     tables = [np.array([rows[name] for name in mine]).T for rows in (mine, other)]
@@ -114,7 +125,8 @@ def difference(ours: Record, theirs: Record, *, seed: int = 0, skill: bool = Fal
 
     def gap(takes: np.ndarray) -> np.ndarray:
         (x, y), ((m, s), (n, t)) = (on_each(each, takes) for each in statistics), scales
-        return np.asarray((x - m) / s - (y - n) / t)
+        found = (x - m) / s - (y - n) / t
+        return np.asarray(np.where(np.abs(found) > SAME, found, 0.0))
 
     names = clusters_of(ours)
     if form is MEAN:
@@ -125,7 +137,8 @@ def difference(ours: Record, theirs: Record, *, seed: int = 0, skill: bool = Fal
     if estimate.clusters < 2:
         return None
     low, high = min(estimate.low, estimate.value), max(estimate.high, estimate.value)
-    if high - low < 1e-12:
-        # items that all differ alike leave no spread to go by: the records' own intervals, exact at the ends of the scale, remain
-        low, high = min(low, apart[0]), max(high, apart[1])
+    if high - low < SAME:
+        # clusters that all differ alike leave no spread to go by; of so many, this share may still differ otherwise, by the whole scale
+        unseen = clopper_pearson(0.0, estimate.clusters)[1] / min(room for _, room in scales)
+        low, high = low - unseen, high + unseen
     return Difference(ours.id, estimate.value, low, high, estimate.clusters, form.name)
