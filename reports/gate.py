@@ -228,7 +228,9 @@ def regressions(run: Run, baseline: Run, policy: Policy) -> list[Finding]:
     if found and all(f.outcome == PASS for f in findings):
         least = min(found, key=lambda d: d.value)
         largest = f"largest loss {figure(least.value, least.low, least.high)} ({least.id})" if least.value < 0 else "no loss"
-        findings.append(Finding(PASS, "regression", "baseline", f"cases compared: {len(found)}, none below {floor}; {largest}"))
+        findings.append(
+            Finding(PASS, "regression", "baseline", f"cases compared: {len(found)}, none beyond doubt below {floor} (Holm); {largest}")
+        )
     if not findings:
         findings.append(Finding(INCOMPARABLE, "regression", "baseline", "no case could be compared: none is applicable"))
     return findings

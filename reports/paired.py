@@ -31,23 +31,32 @@ UNPAIRED = "unpaired"
 
 @dataclass(frozen=True)
 class Form:
-    """How a value is made from items: the columns of figures that are read, and the statistic on the items that `take` names."""
+    """How a value is made from items: the columns of figures that are read, and the statistic on the items that `take` names.
+
+    `span(table)` is the length of the statistic's scale.
+    """
 
     name: str
     columns: tuple[str, ...]
     statistic: Callable[[np.ndarray], Callable[[np.ndarray], float]]
+    span: Callable[[np.ndarray], float] = lambda table: 1.0
 
 
 def _correlated(table: np.ndarray) -> Callable[[np.ndarray], float]:
     return lambda take: correlation(table[0][take], table[1][take])
 
 
-MEAN = Form("mean of scores", ("score",), lambda table: Batched(lambda takes: np.asarray(table[0][takes].mean(axis=1))))
+def _mean(table: np.ndarray) -> Callable[[np.ndarray], float]:
+    return Batched(lambda takes: np.asarray(table[0][takes].mean(axis=1)))
+
+
+# scores lie between 0 and 1, or between -1 and 1 where they are correlations
+MEAN = Form("mean of scores", ("score",), _mean, lambda table: 2.0 if table.min() < 0 else 1.0)
 FORMS = (
     Form("AUROC", ("first", "second"), lambda table: pairs_auroc(table[0], table[1])),
     Form("AUROC, second sides higher", ("second", "first"), lambda table: pairs_auroc(table[0], table[1])),
     MEAN,
-    Form("correlation", ("score", "r"), _correlated),
+    Form("correlation", ("score", "r"), _correlated, lambda table: 2.0),
 )
 """Tried in this order: the mean of a pair's shares is an AUROC's value too, but not its spread."""
 
@@ -137,8 +146,9 @@ def difference(ours: Record, theirs: Record, *, seed: int = 0, skill: bool = Fal
     if estimate.clusters < 2:
         return None
     low, high = min(estimate.low, estimate.value), max(estimate.high, estimate.value)
+    span = max(form.span(table) for table in tables) / min(room for _, room in scales)
     if high - low < SAME:
         # clusters that all differ alike leave no spread to go by; of so many, this share may still differ otherwise, by the whole scale
-        unseen = clopper_pearson(0.0, estimate.clusters)[1] / min(room for _, room in scales)
+        unseen = clopper_pearson(0.0, estimate.clusters)[1] * span
         low, high = low - unseen, high + unseen
-    return Difference(ours.id, estimate.value, low, high, estimate.clusters, form.name)
+    return Difference(ours.id, estimate.value, max(low, -span), min(high, span), estimate.clusters, form.name)
