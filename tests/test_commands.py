@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,27 +16,47 @@ from tests.runs import ROOT, small_record, small_run
 
 WITHOUT_TORCH = """
 import sys
+from importlib.abc import MetaPathFinder
 
-for name in ("torch", "transformers"):
-    sys.modules[name] = None  # importing it raises ImportError
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+import json
 from reports.__main__ import main
 
-sys.exit(main(sys.argv[1:]))
+for words in json.loads(sys.argv[1]):
+    try:
+        status = main(words)
+    except SystemExit as end:
+        status = end.code
+    print(f"<<< {words[0]} {status}")
 """
 
 
-def without_torch(*words: str) -> subprocess.CompletedProcess[str]:
-    """`python -m reports WORDS` on a machine that has neither torch nor transformers."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_helps_itself_without_torch(name: str) -> None:
-    done = without_torch(name, "--help")
+def without_torch(*commands: Sequence[str]) -> tuple[str, list[str]]:
+    """What `python -m reports` prints for each of the commands, and each one's name and status, on a machine without torch."""
+    words = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, json.dumps(commands)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"python -m reports {name}" in done.stdout
+    assert done.stderr == ""
+    return done.stdout, [line.removeprefix("<<< ") for line in done.stdout.splitlines() if line.startswith("<<< ")]
+
+
+def test_the_machine_without_torch_has_none() -> None:
+    code = WITHOUT_TORCH.split("import json")[0] + "import torch"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert "No module named 'torch'" in done.stderr
+
+
+def test_every_command_helps_itself_without_torch() -> None:
+    out, statuses = without_torch(*([name, "--help"] for name in COMMANDS))
+    assert statuses == [f"{name} 0" for name in COMMANDS]
+    assert all(f"usage: python -m reports {name}" in out for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
