@@ -253,7 +253,7 @@ def evaluate(run: Run, baseline: Run | None, policy: Policy) -> Outcome:
     if baseline is not None:
         findings += regressions(run, baseline, policy)
     elif policy.margin is not None:
-        path = "/".join(baseline_path(run).parts[-3:])
+        path = "/".join(baseline_path(run).parts[-4:])
         said = f"one is wanted and there is none for this model, device and dtype ({path}); `python -m reports baseline RUN` makes one"
         findings.append(Finding(NO_BASELINE, "baseline", "every claim", said))
     return Outcome(policy.name, named(run), shown, tuple(findings))

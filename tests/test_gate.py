@@ -97,7 +97,7 @@ def lost(mean: float, t: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("run", "baseline", "status", "said"),
     [
-        (run_of(), None, 11, "one is wanted and there is none for this model, device and dtype (baselines/tiny/cpu-float32.json)"),
+        (run_of(), None, 11, "one is wanted and there is none for this model, device and dtype (reports/baselines/tiny/cpu-float32.json)"),
         (run_of(), BASE, 0, "cases compared: 1, none beyond doubt below -0.05 (Holm); no loss"),
         (run_of(scored(spread(0.77, width=0.06))), BASE, 0, "largest loss -0.03"),
         (run_of(scored(spread(0.6, width=0.06))), BASE, 1, "below -0.05 (p 0.0000, Holm over 1)"),
