@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-from reports.command import USAGE, Command, CommandError, Parser
+from reports.command import INTERNAL, USAGE, Command, CommandError, Parser
 from reports.record import RecordError
 
 COMMANDS = {
@@ -39,7 +40,19 @@ def main(words: Sequence[str]) -> int:
         # a reader such as head has seen enough; what is left in the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}\n")
+        return USAGE
+
+
+def guarded(words: Sequence[str]) -> int:
+    """Run one command; a fault of the command's own is no verdict, and ends with pytest's status for an internal error."""
+    try:
+        return main(words)
+    except Exception:
+        traceback.print_exc()
+        return INTERNAL
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded(sys.argv[1:]))

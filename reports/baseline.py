@@ -102,6 +102,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make a run the baseline of its model and device."""
-    path = write_baseline(read_run(arguments.run_path), arguments.output)
+    stored = read_run(arguments.run_path)
+    path = write_baseline(stored, arguments.output)
     sys.stdout.write(f"baseline: {path} ({path.stat().st_size / 1000:.0f} kB)\n")
+    if stored.suite["dirty"] is not False:
+        sys.stdout.write("note: the run was made from a checkout that had been changed, or whose state git did not tell\n")
     return 0

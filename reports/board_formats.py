@@ -49,8 +49,7 @@ def rank_cell(row: Row) -> str:
 def summary(row: Row) -> dict[str, str]:
     """Return what a row says of the whole model."""
     s = row.run.subject
-    low, high = row.share
-    share = f"{row.whole.supported} of {row.whole.judged}" + (f" [{low:.2f}, {high:.2f}]" if row.whole.judged else "")
+    share = f"{row.whole.supported} of {row.whole.judged}" + ("" if row.share is None else " [{:.2f}, {:.2f}]".format(*row.share))
     return {
         "rank": rank_cell(row),
         "model": str(s.get("model")),
@@ -164,7 +163,7 @@ def figures(row: Row) -> dict[str, object]:
     for name, found in {"skill": row.common, **row.families}.items():
         if found and found.judged:
             cells |= {name: found.skill, f"{name} low": found.low, f"{name} high": found.high}
-    low, high = row.share
+    low, high = row.share or (None, None)
     judged = {"supported": row.whole.supported, "judged": row.whole.judged, "supported low": low, "supported high": high}
     return {**cells, "risk": row.risk, **judged}
 

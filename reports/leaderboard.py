@@ -28,9 +28,9 @@ class Row:
     left: int = 0
 
     @property
-    def share(self) -> tuple[float, float]:
-        """Return the Wilson interval of the share of judged cases that are supported."""
-        return wilson(self.whole.supported, self.whole.judged)
+    def share(self) -> tuple[float, float] | None:
+        """Return the Wilson interval of the share of judged cases that are supported; None where none was judged."""
+        return wilson(self.whole.supported, self.whole.judged) if self.whole.judged else None
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,10 @@ def boards(runs: Sequence[Run], sort: str = "parameters", current: dict[str, str
         chosen = [(run, left, unranked(run, versions, current or {})) for run, left in newest(group)]
         together = [judged(run) for run, _, because in chosen if because is None]
         cases = tuple(name for name in (together[0] if together else ()) if all(name in one for one in together))
+        if together and not cases:
+            chosen = [
+                (run, left, because or "no judged case in common: every rankable row was judged on others") for run, left, because in chosen
+            ]
         rows = [
             Row(
                 run=run,

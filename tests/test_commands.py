@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.__main__ import COMMANDS, main
+from reports.__main__ import COMMANDS, guarded, main
 from reports.store import write_run
 from tests.runs import ROOT, small_record, small_run
 
@@ -78,6 +78,25 @@ def test_wrong_use_is_one_line_and_status_4(words: tuple[str, ...], said: str, c
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert said in err
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_nothing_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, small_run())
+    for words in (["export", "--format", "junit"], ["export", "--format", "parquet"], ["leaderboard"]):
+        assert main([*words[:1], str(tmp_path), *words[1:], "--output", str(tmp_path / "nowhere" / "out")]) == 4
+        err = capsys.readouterr().err
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert "nowhere" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_fault_of_the_commands_own_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("reports.show.read_run", lambda path: 1 / 0)
+    assert guarded(["show", str(tmp_path)]) == 3
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_show_prints_the_run_a_claim_or_a_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,19 @@ def test_the_mean_is_over_cases_that_every_ranked_row_was_judged_on() -> None:
     assert [row.rank for row in board.rows] == [1, 1]
 
 
+def test_rows_without_a_case_in_common_are_not_ranked() -> None:
+    alone = small_run(scored(spread(0.9), "only"), scored(spread(0.9), "natural-present", verdict="inconclusive", skill=None))
+    other = small_run(
+        *(replace(r, skill=s) for r, s in zip(alone.records, (None, 0.8), strict=True)), subject={**alone.subject, "model": "b"}
+    )
+    (board,) = boards([alone, other])
+    assert [row.rank for row in board.rows] == [None, None]
+    assert "no judged case in common" in terminal([board], 100)
+    nothing = small_run(small_record(verdict="reported"))
+    text = comma_separated(boards([nothing])) + terminal(boards([nothing]), 100)
+    assert "nan" not in text
+
+
 def test_a_row_shows_skill_with_interval_risk_and_supported_with_wilson() -> None:
     risky = scored(spread(0.9), "r", details={"risk": {"value": 3.2, "direction": "+x", "random": 1.0}})
     (board,) = boards([model("high", 0.9, risky)])
