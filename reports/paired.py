@@ -143,7 +143,7 @@ def difference(ours: Record, theirs: Record, *, seed: int = 0, skill: bool = Fal
     else:
         rng = np.random.default_rng([seed, zlib.crc32(ours.id.encode())])
         estimate = bootstrap_estimate(Batched(gap), len(names), rng, n=len(names))
-    if estimate.clusters < 2:
+    if estimate.clusters < 2 or not np.isfinite([estimate.value, estimate.low, estimate.high]).all():
         return None
     low, high = min(estimate.low, estimate.value), max(estimate.high, estimate.value)
     span = max(form.span(table) for table in tables) / min(room for _, room in scales)
