@@ -126,6 +126,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--execute-code", action="store_true", help="also run sampled solutions, in a sandbox without network (Linux; off by default)"
     )
+    group.addoption("--gate", action="append", metavar="POLICY", help="let a policy (gate.toml) alone decide the exit status; repeatable")
+    group.addoption(
+        "--baseline",
+        action="append",
+        metavar="FILE",
+        help="what --gate compares with; repeatable (default, if a policy wants one: reports/baselines/<model>/<device>-<dtype>.json)",
+    )
+    group.addoption(
+        "--update-baseline", action="store_true", help="make each complete run the baseline of its model and device, after any gate"
+    )
     group.addoption("--trust-remote-code", action="store_true", help="run model code from the hub (off by default)")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,12 @@ def _one_of(value: str, accepted: tuple[str, ...], where: str) -> str:
 
 def load_claim(path: Path) -> Claim:
     """Return the claim of one case file; raises CaseError for what does not fit the schema."""
-    text = path.read_bytes()
+    return _claim(path, path.read_bytes())
+
+
+@cache
+def _claim(path: Path, text: bytes) -> Claim:
+    """Return the claim of a case file's text; every test asks for its claim, so that each text is read once."""
     try:
         document = tomllib.loads(text.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-from reports.command import USAGE, Command, CommandError, Parser
+from reports.command import INTERNAL, USAGE, Command, CommandError, Parser
 from reports.record import RecordError
 
 COMMANDS = {
     "show": Command("reports.show", "print a stored run, a claim or a case of it"),
+    "baseline": Command("reports.baseline", "make a complete run the baseline of its model and device"),
+    "leaderboard": Command("reports.board_formats", "rank runs of several models, claim family by claim family"),
+    "compare": Command("reports.compare", "print what two runs differ by, paired by item"),
+    "export": Command("reports.export", "write runs as CSV or parquet, a run as JUnit or as the block of a model card"),
+    "summary": Command("reports.summary", "print a run as a pipeline shows it, with what its gate found"),
+    "gate": Command("reports.gating", "hold a stored run to policies; the exit status says what came of it"),
 }
 """A new command is a line here and a module with `add_arguments(parser)` and `run(arguments) -> exit status`."""
 
@@ -33,7 +40,19 @@ def main(words: Sequence[str]) -> int:
         # a reader such as head has seen enough; what is left in the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}\n")
+        return USAGE
+
+
+def guarded(words: Sequence[str]) -> int:
+    """Run one command; a fault of the command's own is no verdict, and ends with pytest's status for an internal error."""
+    try:
+        return main(words)
+    except Exception:
+        traceback.print_exc()
+        return INTERNAL
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded(sys.argv[1:]))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import NoReturn
 
-USAGE = 4
-"""Exit status of a wrong option or of a file that cannot be read, as pytest has it."""
+INTERNAL, USAGE = 3, 4
+"""Exit statuses of a fault of the command's own, and of a wrong option or a file that cannot be read or written, as pytest has them."""
 
 
 class CommandError(ValueError):

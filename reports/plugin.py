@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from reports.gate import Outcome
+
 from cases.claims import load_claims
+from reports.command import CommandError
 from reports.figures import figures
-from reports.record import SCHEMA, Run, installed_versions, parse_record, suite_version
+from reports.policy import read_policy
+from reports.record import SCHEMA, RecordError, Run, installed_versions, parse_record, suite_version
 from reports.render import markdown, terminal
 from reports.scores import exit_status
-from reports.store import RUNS, append, run_folder, write_run, write_whole
+from reports.store import RUNS, append, read_run, run_folder, write_run, write_whole
 
 OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers")
 
@@ -31,23 +37,34 @@ class Collector:
         self.subjects: dict[str, dict[str, Any]] = {}
         self.folders: dict[str, Path] = {}
         self.runs: dict[str, Run] = {}
+        self.policies = [read_policy(Path(path)) for path in dict.fromkeys(config.getoption("--gate") or ())]
+        named = config.getoption("--baseline")
+        # as a gate of `python -m reports` reads them: a file that is not there is an outcome, one that is no run is a fault
+        self.baselines = [read_run(path) for path in map(Path, named) if path.exists()] if named else None
+        self.outcomes: list[Outcome] = []
+        self.strays: list[str] = []
+        self.updated: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Append a test's record to its run, and leave short properties in its place for JUnit."""
         found: dict[str, Any] = {k: v for k, v in report.user_properties if k in ("record", "subject", "samples")}
         if "record" not in found:
+            self.strays += [report.nodeid] if report.failed else []
             return
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            self.keep(found["record"], found["subject"], found.get("samples"))
+            folder = self.keep(found["record"], found["subject"], found.get("samples"))
+            add_section = getattr(report.longrepr, "addsection", None)
+            if report.failed and add_section:
+                add_section("detail", show_command(folder, found["record"]))
         # JUnit takes the properties of the last phase, so they are shortened in every phase
         row = found["record"]
         net = row["net"] or {}
         short = [(k, row[k]) for k in ("claim", "case", "verdict", "value", "skill", "reason")] + [("net", net.get("value"))]
         report.user_properties = [p for p in report.user_properties if p[0] not in found] + [(k, v) for k, v in short if v is not None]
 
-    def keep(self, row: dict[str, Any], subject: dict[str, Any], samples: list[dict[str, Any]] | None) -> None:
-        """Append a record to the run of its model."""
+    def keep(self, row: dict[str, Any], subject: dict[str, Any], samples: list[dict[str, Any]] | None) -> Path:
+        """Append a record to the run of its model and return the run's folder."""
         # two local folders may share a name; their weights do not
         name = f"{subject['model']} {subject.get('revision', '')}".strip()
         parse_record(row)
@@ -58,6 +75,7 @@ class Collector:
         append(self.folders[name] / "records.jsonl", [row])
         if samples:
             append(self.folders[name] / "samples.jsonl", samples)
+        return self.folders[name]
 
     def lacking(self, rows: list[dict[str, Any]]) -> tuple[str, ...]:
         """Return why the records are not a complete run; empty if they are."""
@@ -93,8 +111,35 @@ class Collector:
                 (self.folders[name] / "figures").mkdir(exist_ok=True)
                 write_whole(self.folders[name] / "figures" / f"{figure}.svg", text)
             write_whole(self.folders[name] / "report.md", markdown(run, drawn))
-        if self.runs and exitstatus in (0, 1):
-            session.exitstatus = max(int(exitstatus), *(exit_status(list(run.records)) for run in self.runs.values()))
+        if exitstatus in (0, 1) and not self.config.option.collectonly:
+            session.exitstatus = self.decided(int(exitstatus))
+
+    def decided(self, exitstatus: int) -> int:
+        """Hold the runs to the gate, update baselines, and return the exit status: the gate's alone where there is one."""
+        # scipy, on which statistics rest, is not needed for --help
+        from reports.baseline import write_baseline
+        from reports.gate import INCOMPARABLE, STATUS, worst
+        from reports.gating import gate_json, gate_runs
+
+        runs = list(self.runs.values())
+        if self.policies:
+            self.outcomes = gate_runs(runs, self.policies, self.baselines)
+            each = len(self.policies)
+            for i, name in enumerate(self.runs):
+                write_whole(self.folders[name] / "gate.json", gate_json(self.outcomes[i * each : (i + 1) * each]))
+            status = worst(self.outcomes) if runs else STATUS[INCOMPARABLE]
+            # what is no claim is not the gate's to judge
+            status = status or int(bool(self.strays))
+        else:
+            status = max(exitstatus, *(exit_status(list(run.records)) for run in runs)) if runs else exitstatus
+        if self.config.getoption("--update-baseline"):
+            for run in runs:
+                try:
+                    self.updated.append(f"baseline: {write_baseline(run)}")
+                except CommandError as error:
+                    self.updated.append(f"baseline of {run.subject['model']} left as it was: {error}")
+                    status = status or 1
+        return status
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print each run's table and where its files are."""
@@ -103,13 +148,41 @@ class Collector:
             terminalreporter.write_line(terminal(run))
             if exported := self.config.getoption("--export-vectors"):
                 terminalreporter.write_line(f"\nvectors: {exported}")
+            for r in run.records:
+                if r.verdict in ("refuted", "error"):
+                    terminalreporter.write_line(
+                        f"{r.verdict} {r.id}: {show_command(self.folders[name], {'family': r.family, 'case': r.case})}"
+                    )
             terminalreporter.write_line(f"\nreport: {self.folders[name] / 'report.md'}\nrecords: {self.folders[name] / 'run.json'}")
+        for outcome in self.outcomes:
+            terminalreporter.section("gate", sep="=")
+            terminalreporter.write_line(outcome.text)
+        if self.policies and not self.runs:
+            terminalreporter.write_line("gate: no claim was judged, so that nothing can be said of a model")
+        if self.outcomes and self.strays:
+            terminalreporter.write_line(
+                f"beside the gate, {len(self.strays)} tests failed that are no claims: {', '.join(self.strays[:3])}"
+            )
+        for line in self.updated:
+            terminalreporter.write_line(line)
+
+
+def show_command(folder: Path, row: dict[str, Any]) -> str:
+    """Return the command that shows a record's detail."""
+    here = Path.cwd()
+    path = folder.resolve()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"python -m reports show {shlex.quote(str(shown))} {row['family']}/{row['case']}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Collect on the controller only, and only where the options of this suite are known."""
     if not hasattr(config, "workerinput") and hasattr(config.option, "profile"):
-        config.pluginmanager.register(Collector(config), "emotion-steering-collector")
+        try:
+            collector = Collector(config)
+        except (CommandError, RecordError) as error:
+            raise pytest.UsageError(str(error)) from error
+        config.pluginmanager.register(collector, "emotion-steering-collector")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -23,7 +23,7 @@ class Score:
 
 def skill_interval(record: Record) -> tuple[float, float, float] | None:
     """Return a record's skill with the interval of its net value on the same scale; None where it has no skill."""
-    if record.skill is None or record.net is None:
+    if record.skill is None or record.net is None or None in (record.net["low"], record.net["high"]):
         return None
     room = record.best - record.net["null"]
     return record.skill, record.net["low"] / room, record.net["high"] / room

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from reports.record import RecordError, Run, parse_run
+from reports.schema import check_document
 
 RUNS = Path(__file__).parent / "runs"
 
@@ -53,10 +55,31 @@ def write_run(folder: Path, run: Run) -> Path:
     return path
 
 
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
 def read_run(path: Path) -> Run:
-    """Return the run in a run.json or in the folder that holds one; raises RecordError with the path if it is none."""
+    """Return the run in a run.json or in the folder that holds one, checked against the schema; raises RecordError with the path."""
     file = path / "run.json" if path.is_dir() else path
     try:
-        return parse_run(json.loads(file.read_text("utf-8")))
+        document = json.loads(file.read_text("utf-8"), parse_constant=_no_number)
+        run = parse_run(document)
+        check_document(document)
     except (OSError, ValueError) as error:
         raise RecordError(f"{file} is not a run: {error}") from error
+    return run
+
+
+def find_runs(paths: Iterable[Path]) -> list[Path]:
+    """Return the run files that paths stand for: a file, a folder of a run, or a folder that holds many, at any depth.
+
+    Raises RecordError for a path that stands for none.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        files = [path] if path.is_file() else [path / "run.json"] if (path / "run.json").is_file() else sorted(path.rglob("run.json"))
+        if not files:
+            raise RecordError(f"{path} holds no run; accepted: a run.json, its folder, or a folder of such folders")
+        found.update(dict.fromkeys(file.resolve() for file in files))
+    return list(found)

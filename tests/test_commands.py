@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from reports.__main__ import COMMANDS, main
+from reports.__main__ import COMMANDS, guarded, main
 from reports.store import write_run
 from tests.runs import ROOT, small_record, small_run
 
 WITHOUT_TORCH = """
 import sys
+from importlib.abc import MetaPathFinder
 
-for name in ("torch", "transformers"):
-    sys.modules[name] = None  # importing it raises ImportError
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+import json
 from reports.__main__ import main
 
-sys.exit(main(sys.argv[1:]))
+for words in json.loads(sys.argv[1]):
+    try:
+        status = main(words)
+    except SystemExit as end:
+        status = end.code
+    print(f"<<< {words[0]} {status}")
 """
 
 
-def without_torch(*words: str) -> subprocess.CompletedProcess[str]:
-    """`python -m reports WORDS` on a machine that has neither torch nor transformers."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_helps_itself_without_torch(name: str) -> None:
-    done = without_torch(name, "--help")
+def without_torch(*commands: Sequence[str]) -> tuple[str, list[str]]:
+    """What `python -m reports` prints for each of the commands, and each one's name and status, on a machine without torch."""
+    words = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, json.dumps(commands)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"python -m reports {name}" in done.stdout
+    assert done.stderr == ""
+    return done.stdout, [line.removeprefix("<<< ") for line in done.stdout.splitlines() if line.startswith("<<< ")]
+
+
+def test_the_machine_without_torch_has_none() -> None:
+    code = WITHOUT_TORCH.split("import json")[0] + "import torch"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert "No module named 'torch'" in done.stderr
+
+
+def test_every_command_helps_itself_without_torch() -> None:
+    out, statuses = without_torch(*([name, "--help"] for name in COMMANDS))
+    assert statuses == [f"{name} 0" for name in COMMANDS]
+    assert all(f"usage: python -m reports {name}" in out for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +78,25 @@ def test_wrong_use_is_one_line_and_status_4(words: tuple[str, ...], said: str, c
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert said in err
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_nothing_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, small_run())
+    for words in (["export", "--format", "junit"], ["export", "--format", "parquet"], ["leaderboard"]):
+        assert main([*words[:1], str(tmp_path), *words[1:], "--output", str(tmp_path / "nowhere" / "out")]) == 4
+        err = capsys.readouterr().err
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert "nowhere" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_fault_of_the_commands_own_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("reports.show.read_run", lambda path: 1 / 0)
+    assert guarded(["show", str(tmp_path)]) == 3
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_show_prints_the_run_a_claim_or_a_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
