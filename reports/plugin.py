@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from cases.claims import load_claims
-from reports.figures import figures
+from reports.figures import drawings
+from reports.html import write_page
 from reports.record import SCHEMA, Run, installed_versions, parse_record, suite_version
 from reports.render import markdown, terminal
 from reports.scores import exit_status
@@ -88,11 +89,12 @@ class Collector:
             )
             self.runs[name] = run
             write_run(self.folders[name], run)
-            drawn = figures(run)
-            for figure, text in drawn.items():
+            drawn, failed = drawings(run)
+            for figure, (_, text) in drawn.items():
                 (self.folders[name] / "figures").mkdir(exist_ok=True)
                 write_whole(self.folders[name] / "figures" / f"{figure}.svg", text)
-            write_whole(self.folders[name] / "report.md", markdown(run, drawn))
+            write_whole(self.folders[name] / "report.md", markdown(run, drawn, failed))
+            write_page(run, self.folders[name])
         if self.runs and exitstatus in (0, 1):
             session.exitstatus = max(int(exitstatus), *(exit_status(list(run.records)) for run in self.runs.values()))
 
@@ -103,7 +105,8 @@ class Collector:
             terminalreporter.write_line(terminal(run))
             if exported := self.config.getoption("--export-vectors"):
                 terminalreporter.write_line(f"\nvectors: {exported}")
-            terminalreporter.write_line(f"\nreport: {self.folders[name] / 'report.md'}\nrecords: {self.folders[name] / 'run.json'}")
+            files = {"report": "report.md", "page": "report.html", "records": "run.json"}
+            terminalreporter.write_line("\n" + "\n".join(f"{what}: {self.folders[name] / file}" for what, file in files.items()))
 
 
 def pytest_configure(config: pytest.Config) -> None:
