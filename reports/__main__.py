@@ -11,6 +11,7 @@ from reports.command import INTERNAL, USAGE, Command, CommandError, Parser
 from reports.record import RecordError
 
 COMMANDS = {
+    "html": Command("reports.html", "write a stored run as one self-contained HTML page"),
     "show": Command("reports.show", "print a stored run, a claim or a case of it"),
     "baseline": Command("reports.baseline", "make a complete run the baseline of its model and device"),
     "leaderboard": Command("reports.board_formats", "rank runs of several models, claim family by claim family"),

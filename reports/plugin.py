@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 from cases.claims import load_claims
 from reports.command import CommandError
-from reports.figures import figures
+from reports.figures import drawings
+from reports.html import write_page
 from reports.policy import read_policy
 from reports.record import SCHEMA, RecordError, Run, installed_versions, parse_record, suite_version
 from reports.render import markdown, terminal
@@ -106,11 +107,12 @@ class Collector:
             )
             self.runs[name] = run
             write_run(self.folders[name], run)
-            drawn = figures(run)
-            for figure, text in drawn.items():
+            drawn, failed = drawings(run)
+            for figure, (_, text) in drawn.items():
                 (self.folders[name] / "figures").mkdir(exist_ok=True)
                 write_whole(self.folders[name] / "figures" / f"{figure}.svg", text)
-            write_whole(self.folders[name] / "report.md", markdown(run, drawn))
+            write_whole(self.folders[name] / "report.md", markdown(run, drawn, failed))
+            write_page(run, self.folders[name])
         if exitstatus in (0, 1) and not self.config.option.collectonly:
             session.exitstatus = self.decided(int(exitstatus))
 
@@ -153,7 +155,8 @@ class Collector:
                     terminalreporter.write_line(
                         f"{r.verdict} {r.id}: {show_command(self.folders[name], {'family': r.family, 'case': r.case})}"
                     )
-            terminalreporter.write_line(f"\nreport: {self.folders[name] / 'report.md'}\nrecords: {self.folders[name] / 'run.json'}")
+            files = {"report": "report.md", "page": "report.html", "records": "run.json"}
+            terminalreporter.write_line("\n" + "\n".join(f"{what}: {self.folders[name] / file}" for what, file in files.items()))
         for outcome in self.outcomes:
             terminalreporter.section("gate", sep="=")
             terminalreporter.write_line(outcome.text)

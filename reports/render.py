@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from reports.details import detail, figure, table
 from reports.record import Record, Run
@@ -13,6 +13,8 @@ NOTICE = (
     "This is a reference model: trained by this project on text with planted feelings, and judged on stimuli of that world, "
     "not on the English ones. It checks the suite and is no evidence about language models."
 )
+
+NONE: Mapping[str, str] = {}
 
 HOW_TO_READ = """\
 Value, null and net share one bounded scale; net is value minus null with its 95% interval; skill is net over what the
@@ -52,7 +54,7 @@ def leaderboard_row(run: Run) -> dict[str, str]:
         "parameters": f"{subject['parameters']:,}" if subject.get("parameters") else "-",
         "device": f"{subject.get('device')}-{subject.get('dtype')}",
         **{name: cell(found, run.complete) for name, found in families(run).items()},
-        "risk": figure(risk(list(run.records))),
+        "risk": figure(risk(list(run.records)) if run.complete else None),
         "supported": f"{whole.supported} of {whole.judged}",
     }
 
@@ -65,7 +67,7 @@ def family_rows(run: Run) -> list[dict[str, str]]:
         {
             "family": name,
             "skill": cell(s, run.complete),
-            "risk": figure(risks[name]),
+            "risk": figure(risks[name] if run.complete else None),
             "supported": f"{s.supported} of {s.judged}" if s.judged else "-",
         }
         for name, s in found.items()
@@ -122,8 +124,11 @@ def terminal(run: Run) -> str:
     return "\n".join(parts)
 
 
-def markdown(run: Run, drawn: Collection[str] = ()) -> str:
-    """Return report.md: facts, verdicts, the leaderboard row, and a section per claim; `drawn` names the figures beside it."""
+def markdown(run: Run, drawn: Collection[str] = (), failed: Mapping[str, str] = NONE) -> str:
+    """Return report.md: facts, verdicts, the leaderboard row, and a section per claim; `drawn` names the figures beside it.
+
+    `failed` says why the others that should be there are not.
+    """
     notice = [f"> {NOTICE}", ""] if run.subject.get("stimuli") == "world" else []
     parts = [
         f"# Emotion steering: {run.subject.get('model')}",
@@ -144,11 +149,11 @@ def markdown(run: Run, drawn: Collection[str] = ()) -> str:
         "",
     ]
     for name in dict.fromkeys(r.family for r in run.records):
-        parts += section([r for r in run.records if r.family == name], drawn)
+        parts += section([r for r in run.records if r.family == name], drawn, failed)
     return "\n".join(parts) + "\n"
 
 
-def section(records: list[Record], drawn: Collection[str] = ()) -> list[str]:
+def section(records: list[Record], drawn: Collection[str] = (), failed: Mapping[str, str] = NONE) -> list[str]:
     """Return the section of a claim: the sentence, its source and published figure, and each case with its nulls and detail."""
     first = records[0]
     lines = [f"## {first.claim.replace('_', ' ').capitalize()}", "", f"*{first.statement}*", ""]
@@ -179,5 +184,7 @@ def section(records: list[Record], drawn: Collection[str] = ()) -> list[str]:
         ]
         if (name := r.id.replace("/", "-")) in drawn:
             lines += [f"![{r.claim.replace('_', ' ')}, {r.case}](figures/{name}.svg)", ""]
+        elif name in failed:
+            lines += [f"The figure could not be drawn: {failed[name]}.", ""]
         lines += detail(r.details or {})
     return lines

@@ -277,7 +277,6 @@ def test_consistency_is_a_percentage() -> None:
     assert said(consistency=0.756).strip() == "Both orders prefer the same activity in 76% of pairs."
 
 
-@pytest.mark.xfail(strict=True, reason="details that are 0 are taken for absent")
 @pytest.mark.parametrize(("name", "value"), [("consistency", 0.0), ("peak", 0)])
 def test_a_detail_that_is_0_is_told(name: str, value: float) -> None:
     assert said(**{name: value}) != ""
@@ -349,7 +348,6 @@ def test_risk_is_a_column_of_its_own_beside_skill(render: Callable[..., str]) ->
     assert dict(zip(*columns, strict=True))["risk"] == "1.250"
 
 
-@pytest.mark.xfail(strict=True, reason="an incomplete run shows the largest risk of the cases that happened to be run")
 def test_an_incomplete_run_shows_no_risk() -> None:
     run = small_run(harmful(1.25), complete=False, incomplete_because=("--limit 2",))
     assert leaderboard_row(run)["risk"] == "-"
