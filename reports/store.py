@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cases.shown import is_folder, shown
 from reports.record import RecordError, Run, parse_run
 
 RUNS = Path(__file__).parent / "runs"
@@ -55,8 +56,8 @@ def write_run(folder: Path, run: Run) -> Path:
 
 def read_run(path: Path) -> Run:
     """Return the run in a run.json or in the folder that holds one; raises RecordError with the path if it is none."""
-    file = path / "run.json" if path.is_dir() else path
+    file = path / "run.json" if is_folder(path) else path
     try:
         return parse_run(json.loads(file.read_text("utf-8")))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{file} is not a run: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{shown(file)} is not a run: {shown(error, 400)}") from error
