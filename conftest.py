@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import pytest
 from cases.shown import is_file, shown, unusable
 
 pytest_plugins = ["fixtures.plugin", "reports.plugin"]
+
+# nothing is sent to anybody about a run, unless the user asked for it
+for _switch, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABLED", "0")):
+    os.environ.setdefault(_switch, _value)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 PROFILES = ("quick", "standard", "full")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 LONGEST = 120
@@ -47,3 +48,17 @@ def unusable(folder: str) -> str | None:
     if not there.is_dir():
         return "that is a file" if there == place else f"{shown(there.name)} on the way is a file"
     return None if os.access(there, os.W_OK | os.X_OK) else "it cannot be written to"
+
+
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
+PATH = re.compile(r"(?<![\w.:/\\-])(?:[A-Za-z]:)?[/\\](?:[^\s'\":,;()<>/\\]+[/\\])+([^\s'\":,;()<>/\\]*)")
+ADDRESS = re.compile(r"(?<=://)[^\s/@]+@")
+
+
+def private(text: str) -> str:
+    """Return a text that may be written down or shown: no key, an absolute path by its last part, no name or password in an address."""
+    for secret in filter(None, map(os.environ.get, SECRETS)):
+        text = text.replace(secret, "***")
+    for folder in sorted({str(Path.home()), str(Path.cwd())} - {"/"}, key=len, reverse=True):
+        text = re.sub(re.escape(folder) + r"(?:[/\\]|(?![\w.-]))", "", text)
+    return ADDRESS.sub("", PATH.sub(r"\1", text))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cases.claims import load_claims
+from cases.shown import is_folder, private, shown
 from reports.figures import figures
 from reports.record import SCHEMA, Run, installed_versions, parse_record, suite_version
 from reports.render import markdown, terminal
@@ -103,7 +104,14 @@ class Collector:
             terminalreporter.write_line(terminal(run))
             if exported := self.config.getoption("--export-vectors"):
                 terminalreporter.write_line(f"\nvectors: {exported}")
-            terminalreporter.write_line(f"\nreport: {self.folders[name] / 'report.md'}\nrecords: {self.folders[name] / 'run.json'}")
+            terminalreporter.write_line(
+                f"\nreport: {near(self.folders[name] / 'report.md')}\nrecords: {near(self.folders[name] / 'run.json')}"
+            )
+
+
+def near(path: Path) -> Path:
+    """Return a path as seen from the working folder, if it lies in it; what was written as a full path stays one."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -114,6 +122,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Name what will be judged."""
-    names = ", ".join(Path(name).name if Path(name).is_dir() else name for name in config.option.model)
+    names = ", ".join(Path(name).resolve().name if is_folder(name) else private(shown(name)) for name in config.option.model)
     o = config.option
     return f"judging: {names}; profile {o.profile}, seed {o.seed}, device {o.device}, dtype {o.dtype}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import subprocess
 import tomllib
@@ -77,6 +76,9 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
 }
 """By the first word of an annotation: what a message calls it, and the types of its values."""
 
+LARGEST = 10**15
+"""No figure of a run is as large; parameters are counted in trillions at most."""
+
 NET = {"value": "float | None", "low": "float | None", "high": "float | None", "null": "float | None", "against": "str"}
 NULL = {"kind": "str", "n": "int", "mean": "float | None", "p95": "float | None"}
 SUBJECT = {"model": "str", "parameters": "int | None", "layers": "int | None", "width": "int | None"}
@@ -94,7 +96,8 @@ def _check(where: str, values: dict[str, Any], kinds: dict[str, str], *, optiona
             continue
         accepted, types = KINDS[kind.split("[")[0].split(" ")[0]]
         fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
-        if not fits or (isinstance(value, float) and not math.isfinite(value)):
+        sized = not isinstance(value, int | float) or abs(value) < LARGEST  # false for what is no number
+        if not fits or not sized:
             raise RecordError(f"{where}: {name} {shown(repr(value))}; accepted: {accepted}")
 
 
@@ -124,6 +127,15 @@ def parse_record(row: dict[str, Any]) -> Record:
     _check(where, vars(record), {f.name: str(f.type) for f in fields(Record)})
     if record.net is not None:
         _check(f"{where}, net", record.net, NET)
+    if record.skill is not None:
+        # skill and its interval are shares of the room between null and best
+        net = record.net or {}
+        _check(f"{where}, net of a skill", net, dict.fromkeys(("value", "low", "high", "null"), "float"))
+        if not record.best > net["null"]:
+            raise RecordError(f"{where}: a skill {record.skill:g} over a null of {net['null']:g}; accepted: a null below {record.best:g}")
+    if risk := (record.details or {}).get("risk"):
+        _check(f"{where}, details", {"risk": risk}, {"risk": "dict"})
+        _check(f"{where}, details, risk", risk, {"value": "float | None"})
     _each(f"{where}, nulls", record.nulls, NULL)
     _each(f"{where}, items", record.items, {})
     return record

@@ -39,9 +39,9 @@ def outcome(kind: str, attempt: Callable[[], Any], refusals: tuple[type[Exceptio
     return found, None
 
 
-PLAIN = """- -- . .. / ../.. ~ * %s {} {x} NaN nan inf -inf -1 -0 0 1e3 1_000 0x10 +1 true null None [] auto AUTO cuda: cuda:-1 cuda:99 cuda:999
-cpu:0 mps:1 none a@b @ x@ org/name org/name/more http:// http://[ http://h:x/v1 http://h:70000 https://h file:///etc/passwd ftp://h ://
-http://u:secret@h/v1 reference reference@main Reference reference-xxl /dev/null /etc/passwd /proc/self/mem \\ " ' $HOME `id`""".split()
+PLAIN = """- -- . .. / ../.. ~ * %s {} {x} NaN nan inf -inf -1 -0 0 1e3 1_000 0x10 +1 true null None [] auto AUTO cuda: cuda:-1 cuda:99
+cuda:999 cpu:0 mps:1 none a@b @ x@ org/name org/name/more http:// http://[ http://h:x/v1 http://h:70000 https://h
+file:///etc/passwd ftp://h :// http://u:secret@h/v1 reference reference@main Reference reference-xxl /dev/null /etc/passwd /proc/self/mem \\ " ' $HOME `id`""".split()
 HOSTILE = st.sampled_from(
     [*PLAIN, "", " ", "\n", "a\nb", "\t", "\u0663", "\u202e", "\ufeff", "auto ", "1" * 400, "9" * 5000, "x" * 300, "x" * 5000]
 )
