@@ -41,7 +41,8 @@ def outcome(kind: str, attempt: Callable[[], Any], refusals: tuple[type[Exceptio
 
 PLAIN = """- -- . .. / ../.. ~ * %s {} {x} NaN nan inf -inf -1 -0 0 1e3 1_000 0x10 +1 true null None [] auto AUTO cuda: cuda:-1 cuda:99
 cuda:999 cpu:0 mps:1 none a@b @ x@ org/name org/name/more http:// http://[ http://h:x/v1 http://h:70000 https://h
-file:///etc/passwd ftp://h :// http://u:secret@h/v1 reference reference@main Reference reference-xxl /dev/null /etc/passwd /proc/self/mem \\ " ' $HOME `id`""".split()
+file:///etc/passwd ftp://h :// http://u:secret@h/v1
+reference reference@main Reference reference-xxl /dev/null /etc/passwd /proc/self/mem \\ " ' $HOME `id`""".split()
 HOSTILE = st.sampled_from(
     [*PLAIN, "", " ", "\n", "a\nb", "\t", "\u0663", "\u202e", "\ufeff", "auto ", "1" * 400, "9" * 5000, "x" * 300, "x" * 5000]
 )
@@ -65,6 +66,15 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [p for key, value in inside for p in [(*path, key), *places(value, (*path, key))]]
 
 
+def alike(value: Any) -> st.SearchStrategy[Any]:
+    """Another value of the same kind, which the next check may not see."""
+    if isinstance(value, bool):
+        return st.booleans()
+    if isinstance(value, int | float):
+        return st.sampled_from([0, 1, -1, 0.5, -0.5, 1e-9, 1e12, 10**20, value])
+    return HOSTILE if isinstance(value, str) else st.just(value) if value is None else VALUES
+
+
 @st.composite
 def changed(draw: st.DrawFn, document: Any) -> Any:
     """A document of which one to three places hold something else, are gone, or came twice."""
@@ -79,7 +89,7 @@ def changed(draw: st.DrawFn, document: Any) -> Any:
         holder = document
         for key in path:
             holder = holder[key]
-        act = draw(st.sampled_from(["set", "delete", "add"]))
+        act = draw(st.sampled_from(["alike", "alike", "alike", "set", "delete", "add"]))
         if act == "delete":
             del holder[last]
         elif act == "add" and isinstance(holder, list):
@@ -87,7 +97,7 @@ def changed(draw: st.DrawFn, document: Any) -> Any:
         elif act == "add":
             holder[draw(st.text(max_size=6))] = draw(VALUES)
         else:
-            holder[last] = draw(VALUES)
+            holder[last] = draw(alike(holder[last]) if act == "alike" else VALUES)
     return document
 
 

@@ -66,7 +66,7 @@ def parser() -> Parser:
 
 
 DECLARED = {
-    name: action.attrs().get("action") != "store_true"
+    name: action.attrs()["nargs"] != 0
     for group in parser()._groups
     for action in group.options
     for name in action.names()
