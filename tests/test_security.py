@@ -67,7 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
     output = root / "runs"
     chosen = [
         "-k",
-        "separation or (scenarios and plain)",
+        "separation and natural",
         "--limit=2",
         f"--norms={norms}",
         "--log-samples",
@@ -85,7 +85,16 @@ def test_a_run_on_a_reference_and_on_a_local_folder_asks_for_no_network(run: Any
 
 
 def test_the_guard_would_have_seen_it(tmp_path: Path) -> None:
-    done = suite("--model=nobody/nothing-xyzzy", **environment(tmp_path))
+    code = "import urllib.request; urllib.request.urlopen('http://192.0.2.1/')"
+    kept = {**os.environ, **environment(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, timeout=60, check=False)
+    assert "the network is cut off" in done.stderr
+    assert "192.0.2.1" in (tmp_path / "asked.log").read_text()
+
+
+@pytest.mark.slow  # the hub's client tries again and again
+def test_a_hub_name_without_a_network_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = suite("--model=nobody/nothing-xyzzy", timeout=300, **environment(tmp_path))
     assert done.returncode == 4
     assert (tmp_path / "asked.log").read_text()
     assert "Traceback" not in done.stdout + done.stderr
