@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -78,17 +79,13 @@ def alike(value: Any) -> st.SearchStrategy[Any]:
 @st.composite
 def changed(draw: st.DrawFn, document: Any) -> Any:
     """A document of which one to three places hold something else, are gone, or came twice."""
-    import copy
-
     document = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 3))):
         known = places(document)
         if not known:
             return draw(VALUES)
         *path, last = draw(st.sampled_from(known))
-        holder = document
-        for key in path:
-            holder = holder[key]
+        holder = at(document, path)
         act = draw(st.sampled_from(["alike", "alike", "alike", "set", "delete", "add"]))
         if act == "delete":
             del holder[last]
@@ -98,6 +95,23 @@ def changed(draw: st.DrawFn, document: Any) -> Any:
             holder[draw(st.text(max_size=6))] = draw(VALUES)
         else:
             holder[last] = draw(alike(holder[last]) if act == "alike" else VALUES)
+    return document
+
+
+@st.composite
+def gently(draw: st.DrawFn, document: Any) -> Any:
+    """A document of which one innermost value is another of its kind."""
+    document = copy.deepcopy(document)
+    inner = [path for path in places(document) if not isinstance(at(document, path), dict | list)]
+    *path, last = draw(st.sampled_from(inner))
+    at(document, path)[last] = draw(alike(at(document, [*path, last])))
+    return document
+
+
+def at(document: Any, path: Sequence[Any]) -> Any:
+    """What stands at a place."""
+    for key in path:
+        document = document[key]
     return document
 
 
