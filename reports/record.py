@@ -127,9 +127,8 @@ def parse_record(row: dict[str, Any]) -> Record:
     _check(where, vars(record), {f.name: str(f.type) for f in fields(Record)})
     if record.net is not None:
         _check(f"{where}, net", record.net, NET)
-    if record.skill is not None:
+    if record.skill is not None and (net := record.net) is not None:
         # skill and its interval are shares of the room between null and best
-        net = record.net or {}
         _check(f"{where}, net of a skill", net, dict.fromkeys(("value", "low", "high", "null"), "float"))
         if not record.best > net["null"]:
             raise RecordError(f"{where}: a skill {record.skill:g} over a null of {net['null']:g}; accepted: a null below {record.best:g}")
