@@ -10,9 +10,17 @@ LONGEST = 120
 """Characters of a value that a message repeats."""
 
 
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
+PATH = re.compile(r"(?<![\w.:/\\-])(?:[A-Za-z]:)?[/\\](?:[^\s'\":,;()<>/\\]+[/\\])+([^\s'\":,;()<>/\\]*)")
+ADDRESS = re.compile(r"(?<=://)[^\s/@]+@")
+
+
 def shown(value: object, longest: int = LONGEST) -> str:
-    """Return a value on one printable line: as it is, escaped where it holds what no line shows, cut in the middle where it is long."""
-    text = str(value)
+    """Return a value on one printable line: as it is, escaped where it holds what no line shows, cut in the middle where it is long.
+
+    An address is shown without the name and password in it.
+    """
+    text = ADDRESS.sub("", str(value))
     if not text.isprintable():
         text = text.encode("unicode_escape", "surrogatepass").decode("ascii")
     return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 4 :]}"
@@ -48,11 +56,6 @@ def unusable(folder: str) -> str | None:
     if not there.is_dir():
         return "that is a file" if there == place else f"{shown(there.name)} on the way is a file"
     return None if os.access(there, os.W_OK | os.X_OK) else "it cannot be written to"
-
-
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
-PATH = re.compile(r"(?<![\w.:/\\-])(?:[A-Za-z]:)?[/\\](?:[^\s'\":,;()<>/\\]+[/\\])+([^\s'\":,;()<>/\\]*)")
-ADDRESS = re.compile(r"(?<=://)[^\s/@]+@")
 
 
 def private(text: str) -> str:

@@ -38,7 +38,7 @@ QUICK = ("no-pad", "bytes", "context-64", "template", "template-raises", "all-na
 
 @pytest.fixture(
     scope="module",
-    params=[(QUICK, "scenarios and 1"), pytest.param((tuple(ODD), "not dose and not sampled"), marks=pytest.mark.slow)],
+    params=[(QUICK, "scenarios and top1"), pytest.param((tuple(ODD), "not dose and not sampled"), marks=pytest.mark.slow)],
     ids=["some", "all"],
 )
 def outcomes(request: pytest.FixtureRequest, folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
