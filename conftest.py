@@ -18,6 +18,12 @@ for _switch, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENA
     os.environ.setdefault(_switch, _value)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+VALUED = (
+    "revision", "device", "dtype", "batch_size", "seed", "profile", "layer", "limit", "output_path", "norms", "emotions", "passages",
+    "vectors", "export_vectors", "judge", "judge_model",
+)  # fmt: skip
+"""Options that take one value."""
+
 PROFILES = ("quick", "standard", "full")
 
 
@@ -146,6 +152,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse an output path that cannot be used, and options that exclude each other; make a repeated --model count once."""
+    # argparse takes -- for the end of options even after an equals sign, and leaves an empty list as the value
+    for name, value in vars(config.option).items():
+        if (name in VALUED and value == []) or (isinstance(value, list) and [] in value):
+            raise pytest.UsageError(f"--{name.replace('_', '-')} --: accepted: a value (see --help)")
     for option in ("--output-path", "--export-vectors"):
         folder = config.getoption(option)
         if folder is not None and (why := unusable(folder)):
