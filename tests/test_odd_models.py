@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cases.claims import Case, Claim, load_claims
 from cases.stimuli import load_stimuli
 from fixtures.bench import Bench, Settings
-from fixtures.models import load
+from fixtures.models import encode, load
 from fixtures.verdicts import REFUTED, SUPPORTED, NotApplicable, judge
 from tests.odd import ODD
 from tests.runs import instrument_of, rows_of, suite, written
@@ -98,19 +98,25 @@ def test_no_odd_model_is_supported_or_refuted_from_what_is_no_number(outcomes: A
 # what is no number decides nothing: enough clusters for a verdict, in this process
 
 
-@cache
-def bench(path: Path) -> Bench:
-    subject = load(str(path), device="cpu")
-    return Bench(lambda: subject, load_stimuli("english").limited(2), Settings())
+def bench(path: Path, *, spoilt: bool = False) -> Bench:
+    """A bench of a folder's model; spoilt, a token that stands in implicit passages and in no neutral one is no number."""
+    subject, stimuli = load(str(path), device="cpu"), load_stimuli("english").limited(2)
+    if spoilt:
+        told, neutral = (
+            {i for text in texts for i in encode(subject, text)} for texts in ([p.text for p in stimuli.implicit], stimuli.neutral)
+        )
+        with torch.inference_mode(False):
+            subject.model.get_input_embeddings().weight[min(told - neutral)] = float("nan")
+    return Bench(lambda: subject, stimuli, Settings())
 
 
-def verdicts(path: Path, families: tuple[str, ...]) -> Iterator[tuple[Claim, Case, str, bool]]:
+def verdicts(made: Bench, families: tuple[str, ...]) -> Iterator[tuple[Claim, Case, str, bool]]:
     """Each judged case's verdict, as if two clusters were enough, and whether all its figures are numbers."""
     for family in families:
         claim = replace(load_claims()[family], minimum_clusters=2)
         for case in (case for case in claim.cases if case.verdict == "judged" and "chat" not in case.name):
             try:
-                measured = importlib.import_module(f"fixtures.{instrument_of(family)}").measure(bench(path), case)
+                measured = importlib.import_module(f"fixtures.{instrument_of(family)}").measure(made, case)
                 found = judge(measured, claim, case, np.random.default_rng(0))
             except (NotApplicable, ValueError, FloatingPointError, np.linalg.LinAlgError) as error:
                 yield claim, case, type(error).__name__, False
@@ -126,9 +132,9 @@ def verdicts(path: Path, families: tuple[str, ...]) -> Iterator[tuple[Claim, Cas
     ids=["some", "all that read"],
 )
 def test_a_passage_that_is_no_number_is_never_part_of_a_verdict(families: tuple[str, ...], folders: dict[str, Path]) -> None:
-    sound = {(claim.family, case.name): verdict for claim, case, verdict, _ in verdicts(folders["untied"], families)}
+    sound = {(claim.family, case.name): verdict for claim, case, verdict, _ in verdicts(bench(folders["untied"]), families)}
     assert {SUPPORTED, REFUTED} & set(sound.values())  # with numbers there are verdicts, so that the test can fail
-    texts = [p.text for p in load_stimuli("english").limited(2).implicit]
-    assert 0 < sum("z" in text for text in texts) < len(texts)
-    for claim, case, verdict, whole in verdicts(folders["one-nan"], families):
+    found = list(verdicts(bench(folders["untied"], spoilt=True), families))
+    assert any(verdict == "inconclusive" and not whole for _, _, verdict, whole in found)  # and what is no number got as far as a judgement
+    for claim, case, verdict, whole in found:
         assert whole or verdict not in (SUPPORTED, REFUTED), f"{claim.family}/{case.name}: {verdict}"
