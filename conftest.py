@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cases.shown import is_file, shown, unusable
+
 pytest_plugins = ["fixtures.plugin", "reports.plugin"]
 
+# nothing is sent to anybody about a run, unless the user asked for it
+for _switch, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABLED", "0")):
+    os.environ.setdefault(_switch, _value)
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+VALUED = (
+    "revision", "device", "dtype", "batch_size", "seed", "profile", "layer", "limit", "output_path", "norms", "emotions", "passages",
+    "vectors", "export_vectors", "judge", "judge_model",
+)  # fmt: skip
+"""Options that take one value."""
+
 PROFILES = ("quick", "standard", "full")
 
 
@@ -18,8 +31,8 @@ def checked(option: str, accepted: str, pattern: str) -> Any:
     """Return a converter that takes a value matching `pattern` and otherwise names option, value and what is accepted."""
 
     def convert(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise pytest.UsageError(f"{option} {value}: accepted: {accepted}")
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise pytest.UsageError(f"{option} {shown(value)}: accepted: {accepted}")
         return value
 
     return convert
@@ -29,8 +42,8 @@ def existing(option: str, accepted: str, *words: str) -> Any:
     """Return a converter that takes the path of an existing file, or one of `words`."""
 
     def convert(value: str) -> str:
-        if value not in words and not Path(value).is_file():
-            raise pytest.UsageError(f"{option} {value}: no such file; accepted: {accepted}")
+        if value not in words and not is_file(value):
+            raise pytest.UsageError(f"{option} {shown(value)}: no such file; accepted: {accepted}")
         return value
 
     return convert
@@ -51,8 +64,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="hub name, name@revision, local folder (--model=/path) or reference model; repeatable (default: reference)",
     )
-    group.addoption("--revision", default=None, metavar="REV", help="revision of a hub model")
-    option("--device", default="auto", accepted="auto|cpu|cuda[:N]|mps", pattern=r"auto|cpu|cuda(:\d+)?|mps", text="where the model runs")
+    group.addoption(
+        "--revision",
+        default=None,
+        type=checked("--revision", "a branch, tag or commit of a hub model", r"\S{1,200}"),
+        metavar="REV",
+        help="revision of a hub model",
+    )
+    option(
+        "--device", default="auto", accepted="auto|cpu|cuda[:N]|mps", pattern=r"auto|cpu|cuda(:\d{1,3})?|mps", text="where the model runs"
+    )
     option(
         "--dtype",
         default="auto",
@@ -65,10 +86,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--batch_size",
         default="auto",
         accepted="N|auto",
-        pattern=r"auto|[1-9]\d*",
+        pattern=r"auto|[1-9]\d{0,8}",
         text="texts in a forward pass; no result depends on it",
     )
-    option("--seed", default="0", accepted="N", pattern=r"\d+", text="seed of every random draw")
+    option("--seed", default="0", accepted="N", pattern=r"\d{1,9}", text="seed of every random draw")
     option(
         "--profile",
         default="quick",
@@ -80,7 +101,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--layer",
         default="auto",
         accepted="auto|N",
-        pattern=r"auto|\d+",
+        pattern=r"auto|\d{1,9}",
         text="block at which claims are judged; auto: two thirds of the depth",
     )
     group.addoption("--sweep-layers", action="store_true", help="also sweep the dose-response over every block (reported, not judged)")
@@ -88,7 +109,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--limit",
         default="none",
         accepted="N>=2|none",
-        pattern=r"none|[2-9]|[1-9]\d+",
+        pattern=r"none|[2-9]|[1-9]\d{1,8}",
         text="only the first N topics, pairs and frames; marks the run incomplete",
     )
     group.addoption("--output-path", default=None, metavar="DIR", help="where runs are written (default: reports/runs)")
@@ -140,17 +161,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse an output path that is a file, and a model beside given vectors; make a repeated --model count once."""
+    """Refuse an output path that cannot be used, and options that exclude each other; make a repeated --model count once."""
+    # argparse takes -- for the end of options even after an equals sign, and leaves an empty list as the value
+    for name, value in vars(config.option).items():
+        if (name in VALUED and value == []) or (isinstance(value, list) and [] in value):
+            raise pytest.UsageError(f"--{name.replace('_', '-')} --: accepted: a value (see --help)")
     for option in ("--output-path", "--export-vectors"):
         folder = config.getoption(option)
-        if folder and Path(folder).exists() and not Path(folder).is_dir():
-            raise pytest.UsageError(f"{option} {folder}: that is a file; accepted: a folder, made where it does not exist")
+        if folder is not None and (why := unusable(folder)):
+            raise pytest.UsageError(f"{option} {shown(folder)}: {why}; accepted: a folder, made where it does not exist")
+    judge, at = config.getoption("--judge"), config.getoption("--judge-model")
+    if at is not None and (judge is None or "://" not in judge):
+        raise pytest.UsageError(f"--judge-model {shown(at)}: accepted: beside --judge ADDRESS, the name of the model there")
     vectors, models = config.getoption("--vectors"), config.getoption("--model")
     if vectors and models:
-        raise pytest.UsageError(f"--vectors {vectors} with --model {models[0]}: accepted: one of the two")
+        raise pytest.UsageError(f"--vectors {shown(vectors)} with --model {shown(models[0])}: accepted: one of the two")
     for option, value in (("--passages", config.getoption("--passages")), ("--export-vectors", config.getoption("--export-vectors"))):
         if vectors and value not in (None, "shipped"):
-            raise pytest.UsageError(f"--vectors {vectors} with {option} {value}: accepted: --vectors alone, for there is no model")
+            raise pytest.UsageError(
+                f"--vectors {shown(vectors)} with {option} {shown(value)}: accepted: --vectors alone, for there is no model"
+            )
     if vectors:
         config.option.model = [Path(vectors).stem]
         return

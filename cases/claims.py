@@ -9,10 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cases.shown import shown
+
 HERE = Path(__file__).parent
 KINDS = ("present", "beyond the words", "effect")
 VERDICTS = ("judged", "reported")
 POOLINGS = ("mean", "last", "span")
+LARGEST = 10**9
+"""No number in a case file is as large."""
+
 TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "str": ("text", (str,)),
     "int": ("a whole number", (int,)),
@@ -77,27 +82,32 @@ def _checked(kind: type, row: dict[str, Any], where: str) -> dict[str, Any]:
     """Return `row` if its keys are fields of `kind` and none is missing; raises CaseError otherwise."""
     known = {f.name for f in fields(kind)}
     if stray := sorted(set(row) - known):
-        raise CaseError(f"{where}: unknown entry {stray[0]!r}; accepted: {', '.join(sorted(known))}")
+        raise CaseError(f"{where}: unknown entry {shown(repr(stray[0]))}; accepted: {', '.join(sorted(known))}")
     required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     if missing := [name for name in required if name not in row]:
         raise CaseError(f"{where}: no entry {missing[0]!r}")
     for f in fields(kind):
         name, types = TYPES.get(str(f.type).split("[")[0], ("", (object,)))
-        if f.name in row and not isinstance(row[f.name], types):
-            raise CaseError(f"{where}: {f.name} {row[f.name]!r}; accepted: {name}")
+        value = row.get(f.name)
+        fits = isinstance(value, types) and (types == (object,) or not isinstance(value, bool))
+        sized = not isinstance(value, int | float) or abs(value) < LARGEST  # false for what is no number
+        if f.name in row and not (fits and sized):
+            raise CaseError(f"{where}: {f.name} {shown(repr(value))}; accepted: {name}")
+        if "tuple[str" in str(f.type) and (odd := [item for item in row.get(f.name, ()) if not isinstance(item, str)]):
+            raise CaseError(f"{where}: {f.name} holds {shown(repr(odd[0]))}; accepted: texts")
     return row
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
     """Return a table with its lists made tuples; raises CaseError for anything else."""
     if not isinstance(value, dict):
-        raise CaseError(f"{where}: {value!r}; accepted: a table")
+        raise CaseError(f"{where}: {shown(repr(value))}; accepted: a table")
     return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
 
 
 def _one_of(value: str, accepted: tuple[str, ...], where: str) -> str:
     if value not in accepted:
-        raise CaseError(f"{where}: {value!r}; accepted: {', '.join(accepted)}")
+        raise CaseError(f"{where}: {shown(repr(value))}; accepted: {', '.join(accepted)}")
     return value
 
 
@@ -111,15 +121,17 @@ def _claim(path: Path, text: bytes) -> Claim:
     """Return the claim of a case file's text; every test asks for its claim, so that each text is read once."""
     try:
         document = tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CaseError(f"{path.name}: {error}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, or a number of thousands of digits
+        raise CaseError(f"{path.name}: {shown(error)}") from error
     if stray := sorted(set(document) - {"claim", "case"}):
-        raise CaseError(f"{path.name}: unknown table {stray[0]!r}; accepted: claim, case")
+        raise CaseError(f"{path.name}: unknown table {shown(repr(stray[0]))}; accepted: claim, case")
     if not isinstance(document.get("case"), list):
         raise CaseError(f"{path.name}: no [[case]]")
     cases = []
     for row in document["case"]:
-        where = f"{path.name}, case {row.get('name', '?')!r}"
+        if not isinstance(row, dict):
+            raise CaseError(f"{path.name}, case: {shown(repr(row))}; accepted: a table")
+        where = f"{path.name}, case {shown(repr(row.get('name', '?')))}"
         needs = _checked(Needs, _table(row.get("needs", {}), f"{where}, needs"), f"{where}, needs")
         _checked(Case, {**row, "needs": Needs(**needs)}, where)
         _one_of(row["kind"], KINDS, f"{where}, kind")
@@ -131,6 +143,10 @@ def _claim(path: Path, text: bytes) -> Claim:
     claim = Claim(**_checked(Claim, {**head, "family": path.stem, "cases": tuple(cases), "hash": digest}, f"{path.name}, claim"))
     if not 0 < claim.smallest_effect < 1:
         raise CaseError(f"{path.name}, claim: smallest_effect {claim.smallest_effect}; accepted: a skill between 0 and 1")
+    if claim.minimum_clusters < 2:
+        raise CaseError(f"{path.name}, claim: minimum_clusters {shown(claim.minimum_clusters)}; accepted: at least 2")
+    if not claim.worst < claim.best:
+        raise CaseError(f"{path.name}, claim: best {claim.best:g} with worst {claim.worst:g}; accepted: a best above the worst")
     if len({case.name for case in claim.cases}) != len(claim.cases):
         raise CaseError(f"{path.name}: two cases share a name")
     return claim

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cases.shown import shown
+
 HERE = Path(__file__).parent
 
 
@@ -76,20 +78,21 @@ def with_norms(emotions: Sequence[Emotion], path: Path) -> list[Emotion]:
     """
     import pandas as pd
 
+    name = shown(path.name)
     try:
         table = pd.read_csv(path, sep=None, engine="python")
     except (OSError, ValueError, csv.Error) as error:
-        raise NormsError(f"{path.name} cannot be read as CSV or TSV ({type(error).__name__})") from error
+        raise NormsError(f"{name} cannot be read as CSV or TSV ({type(error).__name__})") from error
     columns = {str(c).lower(): c for c in table.columns}
     word = next((columns[c] for c in ("word", "term") if c in columns), None)
     pairs = (("v.mean.sum", "a.mean.sum"), ("valence", "arousal"))
     pair = next((p for p in pairs if all(c in columns for c in p)), None)
     if word is None or pair is None:
         raise NormsError(
-            f"{path.name} has columns {list(map(str, table.columns))}; wants Word and V.Mean.Sum, A.Mean.Sum or Valence, Arousal"
+            f"{name} has columns {shown(list(map(str, table.columns)))}; wants Word and V.Mean.Sum, A.Mean.Sum or Valence, Arousal"
         )
     ratings = table[[columns[c] for c in pair]].apply(pd.to_numeric, errors="coerce")
-    low = float(ratings.min().min())
+    low = float(ratings.replace([np.inf, -np.inf], np.nan).min().min())
     middle, half = (5.0, 4.0) if pair[0] == "v.mean.sum" else ((0.0, 1.0) if low < 0 else (0.5, 0.5))
     rated = ratings.assign(_key=table[word].astype(str).str.lower()).drop_duplicates("_key").set_index("_key")
     found = []
@@ -97,9 +100,14 @@ def with_norms(emotions: Sequence[Emotion], path: Path) -> list[Emotion]:
         # ratings tables list lemmas: an emotion without an entry takes that of the first of its family that has one
         key = next((w for w in (emotion.name, *emotion.family) if w in rated.index), None)
         if key is None:
-            raise NormsError(f"{path.name} rates none of the words of {emotion.name!r}: {', '.join(emotion.family)}")
+            raise NormsError(f"{name} rates none of the words of {emotion.name!r}: {', '.join(emotion.family)}")
         valence, arousal = ((float(str(rated.at[key, columns[c]])) - middle) / half for c in pair)
         if not np.isfinite([valence, arousal]).all():
-            raise NormsError(f"{path.name} rates {key!r} by what is no number; wants numbers")
+            raise NormsError(f"{name} rates {key!r} by what is no number; wants numbers")
+        if max(abs(valence), abs(arousal)) > 1 + 1e-6:
+            scale = f"{middle - half:g} to {middle + half:g}"
+            raise NormsError(f"{name} rates {key!r} outside the scale of {scale} that its columns have; wants ratings on that scale")
         found.append(replace(emotion, valence=valence, arousal=arousal))
+    if flat := [axis for axis, column in zip(("valence", "arousal"), coordinates(found).T, strict=True) if np.ptp(column) == 0]:
+        raise NormsError(f"{name} rates the {flat[0]} of every emotion alike; wants ratings that differ")
     return found

@@ -17,11 +17,15 @@ def rows(path: Path, wanted: Set[str], lists: Set[str] = frozenset()) -> Iterato
 
     Raises StimuliError at the first line that is none, or lacks a field.
     """
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StimuliError(f"{path.name}: cannot be read as UTF-8 text ({type(error).__name__})") from error
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise StimuliError(f"{path.name}, line {number}: not JSON ({error.msg})") from error
+        except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
+            raise StimuliError(f"{path.name}, line {number}: not JSON ({getattr(error, 'msg', type(error).__name__)})") from error
         fits = isinstance(row, dict) and wanted | lists <= set(row) and all(isinstance(row[k], str | int) for k in wanted)
         if not fits or not all(isinstance(row[k], list | dict) for k in lists):
             raise StimuliError(f"{path.name}, line {number}: accepted is an object with {', '.join(sorted(wanted | lists))}")

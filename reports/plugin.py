@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reports.gate import Outcome
 
 from cases.claims import load_claims
+from cases.shown import is_folder, private, shown
 from reports.command import CommandError
 from reports.figures import drawings
 from reports.html import write_page
@@ -156,7 +157,7 @@ class Collector:
                         f"{r.verdict} {r.id}: {show_command(self.folders[name], {'family': r.family, 'case': r.case})}"
                     )
             files = {"report": "report.md", "page": "report.html", "records": "run.json"}
-            terminalreporter.write_line("\n" + "\n".join(f"{what}: {self.folders[name] / file}" for what, file in files.items()))
+            terminalreporter.write_line("\n" + "\n".join(f"{what}: {near(self.folders[name] / file)}" for what, file in files.items()))
         for outcome in self.outcomes:
             terminalreporter.section("gate", sep="=")
             terminalreporter.write_line(outcome.text)
@@ -172,10 +173,12 @@ class Collector:
 
 def show_command(folder: Path, row: dict[str, Any]) -> str:
     """Return the command that shows a record's detail."""
-    here = Path.cwd()
-    path = folder.resolve()
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return f"python -m reports show {shlex.quote(str(shown))} {row['family']}/{row['case']}"
+    return f"python -m reports show {shlex.quote(str(near(folder.resolve())))} {row['family']}/{row['case']}"
+
+
+def near(path: Path) -> Path:
+    """Return a path as seen from the working folder, if it lies in it; what was written as a full path stays one."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -190,6 +193,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Name what will be judged."""
-    names = ", ".join(Path(name).name if Path(name).is_dir() else name for name in config.option.model)
+    names = ", ".join(Path(name).resolve().name if is_folder(name) else private(shown(name)) for name in config.option.model)
     o = config.option
     return f"judging: {names}; profile {o.profile}, seed {o.seed}, device {o.device}, dtype {o.dtype}"

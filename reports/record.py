@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cases.shown import shown
+
 SCHEMA = 1
 ROOT = Path(__file__).parents[1]
 VERDICTS = ("supported", "refuted", "inconclusive", "not applicable", "error", "reported")
@@ -64,17 +66,77 @@ class Record:
         return f"{self.family}/{self.case}"
 
 
+KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "str": ("text", (str,)),
+    "int": ("a whole number", (int,)),
+    "float": ("a number", (int, float)),
+    "bool": ("true or false", (bool,)),
+    "tuple": ("a list", (tuple, list)),
+    "dict": ("an object", (dict,)),
+}
+"""By the first word of an annotation: what a message calls it, and the types of its values."""
+
+LARGEST = 10**15
+"""No figure of a run is as large; parameters are counted in trillions at most."""
+
+NET = {"value": "float | None", "low": "float | None", "high": "float | None", "null": "float | None", "against": "str"}
+NULL = {"kind": "str", "n": "int", "mean": "float | None", "p95": "float | None"}
+SUBJECT = {"model": "str", "parameters": "int | None", "layers": "int | None", "width": "int | None"}
+
+
+def _check(where: str, values: dict[str, Any], kinds: dict[str, str], *, optional: bool = False) -> None:
+    """Raise RecordError for the first of `values` that is missing, unless `optional`, or does not fit its kind, an annotation as text."""
+    for name, kind in kinds.items():
+        if name not in values:
+            if optional:
+                continue
+            raise RecordError(f"{where}: no entry {name!r}")
+        value = values[name]
+        if value is None and kind.endswith("None"):
+            continue
+        accepted, types = KINDS[kind.split("[")[0].split(" ")[0]]
+        fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+        sized = not isinstance(value, int | float) or abs(value) < LARGEST  # false for what is no number
+        if not fits or not sized:
+            raise RecordError(f"{where}: {name} {shown(repr(value))}; accepted: {accepted}")
+
+
+def _each(where: str, rows: Any, kinds: dict[str, str]) -> None:
+    """Raise RecordError for a row that is no object or does not fit."""
+    for row in rows:
+        _check(where, {"row": row}, {"row": "dict"})
+        _check(where, row, kinds)
+
+
 def parse_record(row: dict[str, Any]) -> Record:
-    """Return the record of a plain dict; raises RecordError for missing or unknown entries and for unknown verdicts."""
+    """Return the record of a plain dict; raises RecordError for missing, unknown or unfitting entries and for unknown verdicts."""
+    if not isinstance(row, dict):
+        raise RecordError(f"a record is {shown(repr(row))}; accepted: an object")
+    for name in ("nulls", "items"):
+        _check("a record", {name: row.get(name)}, {name: "tuple | None"})
     known = {f.name for f in fields(Record)}
     if stray := sorted(set(row) - known):
-        raise RecordError(f"a record has an unknown entry {stray[0]!r}")
+        raise RecordError(f"a record has an unknown entry {shown(repr(stray[0]))}")
     try:
         record = Record(**{**row, "nulls": tuple(row.get("nulls") or ()), "items": tuple(row.get("items") or ())})
     except TypeError as error:
         raise RecordError(f"a record is incomplete: {error}") from error
+    where = shown(record.id)
     if record.verdict not in VERDICTS:
-        raise RecordError(f"{record.id}: verdict {record.verdict!r}; accepted: {', '.join(VERDICTS)}")
+        raise RecordError(f"{where}: verdict {shown(repr(record.verdict))}; accepted: {', '.join(VERDICTS)}")
+    _check(where, vars(record), {f.name: str(f.type) for f in fields(Record)})
+    if record.net is not None:
+        _check(f"{where}, net", record.net, NET)
+    if record.skill is not None and (net := record.net) is not None:
+        # skill and its interval are shares of the room between null and best
+        _check(f"{where}, net of a skill", net, dict.fromkeys(("value", "low", "high", "null"), "float"))
+        if not record.best > net["null"]:
+            raise RecordError(f"{where}: a skill {record.skill:g} over a null of {net['null']:g}; accepted: a null below {record.best:g}")
+    if risk := (record.details or {}).get("risk"):
+        _check(f"{where}, details", {"risk": risk}, {"risk": "dict"})
+        _check(f"{where}, details, risk", risk, {"value": "float | None"})
+    _each(f"{where}, nulls", record.nulls, NULL)
+    _each(f"{where}, items", record.items, {})
     return record
 
 
@@ -103,12 +165,23 @@ def parse_run(document: dict[str, Any]) -> Run:
     if not isinstance(document, dict):
         raise RecordError(f"a {type(document).__name__}; accepted: an object with a schema and records")
     if document.get("schema") != SCHEMA:
-        raise RecordError(f"schema {document.get('schema')!r}; accepted: {SCHEMA}")
+        raise RecordError(f"schema {shown(repr(document.get('schema')))}; accepted: {SCHEMA}")
+    _check("the run", document, {"records": "tuple", "incomplete_because": "tuple"}, optional=True)
     try:
         records = tuple(parse_record(row) for row in document["records"])
-        return Run(**{**document, "records": records, "incomplete_because": tuple(document["incomplete_because"])})
+        run = Run(**{**document, "records": records, "incomplete_because": tuple(document["incomplete_because"])})
     except (KeyError, TypeError) as error:
-        raise RecordError(f"the run is incomplete: {error}") from error
+        raise RecordError(f"the run is incomplete: {shown(error, 300)}") from error
+    _check("the run", vars(run), {f.name: str(f.type) for f in fields(Run)})
+    _check("the run, suite", run.suite, {"version": "str", "commit": "str | None", "dirty": "bool | None"})
+    _check("the run, subject", run.subject, SUBJECT, optional=True)
+    _check("the run, subject", run.subject, {"model": "str"})
+    _each("the run, incomplete_because", [{"reason": reason} for reason in run.incomplete_because], {"reason": "str"})
+    if missing := [name for name in ("profile", "seed", "batch_size") if name not in run.options]:
+        raise RecordError(f"the run, options: no entry {missing[0]!r}")
+    if missing := [name for name in ("torch", "transformers") if name not in run.versions]:
+        raise RecordError(f"the run, versions: no entry {missing[0]!r}")
+    return run
 
 
 def suite_version() -> dict[str, Any]:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from cases.shown import shown
 from reports.command import CommandError
-from reports.record import Record, Run
+from reports.record import Record, RecordError, Run
 from reports.render import section, terminal
 from reports.store import read_run
 
@@ -24,13 +25,21 @@ def chosen_records(run: Run, name: str) -> list[Record]:
     if not found:
         known = dict.fromkeys(r.id for r in run.records if name.split("/")[0] in (r.family, r.claim))
         known = known or dict.fromkeys(r.family for r in run.records)
-        raise CommandError(f"CLAIM {name}: not in this run; accepted: {', '.join(known)}")
+        raise CommandError(f"CLAIM {shown(name)}: not in this run; accepted: {', '.join(known)}")
     return found
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the run, or what it holds of one claim."""
     stored = read_run(arguments.run_path)
-    text = terminal(stored) if arguments.chosen is None else "\n".join(section(chosen_records(stored, arguments.chosen)))
+    if arguments.chosen is None:
+        text = terminal(stored)
+    else:
+        chosen = chosen_records(stored, arguments.chosen)
+        try:
+            text = "\n".join(section(chosen))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            fault = f"{type(error).__name__}: {shown(error)}"
+            raise RecordError(f"{shown(arguments.run_path)}: the details of {shown(arguments.chosen)} cannot be shown ({fault})") from error
     sys.stdout.write(text.rstrip() + "\n")
     return 0

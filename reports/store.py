@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cases.shown import is_folder, shown
 from reports.record import RecordError, Run, parse_run
 from reports.schema import check_document
 
@@ -61,13 +62,13 @@ def _no_number(word: str) -> None:
 
 def read_run(path: Path) -> Run:
     """Return the run in a run.json or in the folder that holds one, checked against the schema; raises RecordError with the path."""
-    file = path / "run.json" if path.is_dir() else path
+    file = path / "run.json" if is_folder(path) else path
     try:
         document = json.loads(file.read_text("utf-8"), parse_constant=_no_number)
         run = parse_run(document)
         check_document(document)
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{file} is not a run: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{shown(file)} is not a run: {shown(error, 400)}") from error
     return run
 
 
@@ -80,6 +81,6 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         files = [path] if path.is_file() else [path / "run.json"] if (path / "run.json").is_file() else sorted(path.rglob("run.json"))
         if not files:
-            raise RecordError(f"{path} holds no run; accepted: a run.json, its folder, or a folder of such folders")
+            raise RecordError(f"{shown(path)} holds no run; accepted: a run.json, its folder, or a folder of such folders")
         found.update(dict.fromkeys(file.resolve() for file in files))
     return list(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -88,6 +89,11 @@ def small_run(*records: Record, **changes: Any) -> Run:
 def judged_cases() -> list[str]:
     """The family/case of every case that is judged rather than reported."""
     return [f"{claim.family}/{case.name}" for claim in load_claims().values() for case in claim.cases if case.verdict == "judged"]
+
+
+def instrument_of(family: str) -> str:
+    """The instrument with which the test of a claim measures."""
+    return re.findall(r'measure\("([\w.]+)"\)', (ROOT / "benchmark" / f"test_{family}.py").read_text("utf-8"))[0]
 
 
 def suite(*arguments: str, timeout: int = 120, **environment: str) -> subprocess.CompletedProcess[str]:

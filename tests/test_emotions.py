@@ -108,3 +108,20 @@ def test_a_rating_that_is_no_number_is_refused_rather_than_carried_along(rating:
     rows = [f"{e.name},{rating if e.name == 'calm' else '0.5'},0.5" for e in EMOTIONS]
     with pytest.raises(NormsError, match=r"^norms\.csv rates 'calm' by what is no number"):
         with_norms(EMOTIONS, table(tmp_path / "norms.csv", "Word,Valence,Arousal", rows))
+
+
+@pytest.mark.parametrize(("header", "odd"), [("Word,Valence,Arousal", "7.0"), ("Word,V.Mean.Sum,A.Mean.Sum", "0.2")])
+def test_a_rating_outside_the_scale_of_its_columns_is_refused_rather_than_stretched(header: str, odd: str, tmp_path: Path) -> None:
+    rows = [
+        f"{e.name},{odd if e.name == 'calm' else 0.5 + i / 100 if 'Mean' not in header else 5 + i / 10},0.{i}"
+        for i, e in enumerate(EMOTIONS)
+    ]
+    rows = [row if "Mean" not in header else ",".join([*row.split(",")[:2], "5.5"]) for row in rows]
+    with pytest.raises(NormsError, match=r"^norms\.csv rates '\w+' outside the scale of .* wants ratings on that scale"):
+        with_norms(EMOTIONS, table(tmp_path / "norms.csv", header, rows))
+
+
+def test_ratings_that_are_all_alike_are_refused_for_nothing_can_be_like_them(tmp_path: Path) -> None:
+    rows = [f"{e.name},{(e.valence + 1) / 2},0.5" for e in EMOTIONS]
+    with pytest.raises(NormsError, match=r"^norms\.csv rates the arousal of every emotion alike; wants ratings that differ"):
+        with_norms(EMOTIONS, table(tmp_path / "norms.csv", "Word,Valence,Arousal", rows))

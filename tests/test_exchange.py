@@ -161,7 +161,7 @@ def test_a_file_of_another_format_is_refused_as_unreadable(content: bytes, kind:
 
 def test_a_single_array_under_the_name_of_an_archive_is_refused_as_unreadable(tmp_path: Path) -> None:
     np.save(tmp_path / "given.npy", VALUES)
-    assert refusal((tmp_path / "given.npy").rename(tmp_path / "given.npz")).startswith("cannot be read (TypeError)")
+    assert refusal((tmp_path / "given.npy").rename(tmp_path / "given.npz")).startswith("cannot be read (BadZipFile)")
 
 
 def test_metadata_that_are_no_json_lists_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""What a user gave, as it stands in a one-line message; and paths that the system itself may refuse."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+LONGEST = 120
+"""Characters of a value that a message repeats."""
+
+
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
+PATH = re.compile(r"(?<![\w.:/\\-])(?:[A-Za-z]:)?[/\\](?:[^\s'\":,;()<>/\\]+[/\\])+([^\s'\":,;()<>/\\]*)")
+ADDRESS = re.compile(r"(?<=://)[^\s/@]+@")
+
+
+def shown(value: object, longest: int = LONGEST) -> str:
+    """Return a value on one printable line: as it is, escaped where it holds what no line shows, cut in the middle where it is long.
+
+    An address is shown without the name and password in it.
+    """
+    text = ADDRESS.sub("", str(value))
+    if not text.isprintable():
+        text = text.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 4 :]}"
+
+
+def is_file(path: str | Path) -> bool:
+    """Say whether a path is an existing file; one that the system cannot even look up is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long, or with a null character
+        return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """Say whether a path is an existing folder; one that the system cannot even look up is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def unusable(folder: str) -> str | None:
+    """Return why no folder can be made or written at a path, in a few words; None where it can."""
+    if not folder.strip():
+        return "no path"
+    try:
+        place = Path(folder).absolute()
+        # the name itself is looked up first: a part that is too long shows here
+        place.exists()
+        there = next(parent for parent in (place, *place.parents) if parent.exists())
+    except (OSError, ValueError) as error:
+        return f"no path ({getattr(error, 'strerror', None) or 'not one that the system takes'})"
+    if not there.is_dir():
+        return "that is a file" if there == place else f"{shown(there.name)} on the way is a file"
+    return None if os.access(there, os.W_OK | os.X_OK) else "it cannot be written to"
+
+
+def private(text: str) -> str:
+    """Return a text that may be written down or shown: no key, an absolute path by its last part, no name or password in an address."""
+    for secret in filter(None, map(os.environ.get, SECRETS)):
+        text = text.replace(secret, "***")
+    for folder in sorted({str(Path.home()), str(Path.cwd())} - {"/"}, key=len, reverse=True):
+        text = re.sub(re.escape(folder) + r"(?:[/\\]|(?![\w.-]))", "", text)
+    return ADDRESS.sub("", PATH.sub(r"\1", text))
