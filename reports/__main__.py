@@ -10,6 +10,7 @@ from reports.command import USAGE, Command, CommandError, Parser
 from reports.record import RecordError
 
 COMMANDS = {
+    "scale": Command("reports.scale", "compare models of several sizes: slopes, post-training shift, transfer of vectors"),
     "show": Command("reports.show", "print a stored run, a claim or a case of it"),
 }
 """A new command is a line here and a module with `add_arguments(parser)` and `run(arguments) -> exit status`."""
