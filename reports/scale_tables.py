@@ -17,7 +17,7 @@ from reports.transfers import Transfer
 
 READING = (
     "Models are the units. A slope is least squares over models with its 95% t interval on n - 2 degrees of freedom; beside it Theil and "
-    "Sen's slope and the two-sided p of permuted models (with four models no lower than 0.083). Nothing here is a verdict."
+    "Sen's slope and the two-sided p of permuted models (with four models no lower than 0.042). Nothing here is a verdict."
 )
 
 

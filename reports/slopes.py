@@ -21,7 +21,7 @@ DRAWS = 9999
 class Slope:
     """A slope with its interval, or the reason why there is none; `p` is the share of permutations with a slope as large, without sign.
 
-    With four models 24 permutations exist, so that p cannot be below 1/12.
+    With four models 24 permutations exist, so that p cannot be below 1/24.
     """
 
     models: int

@@ -14,9 +14,16 @@ from tests.runs import ROOT, small_record, small_run
 
 WITHOUT_TORCH = """
 import sys
+from importlib.abc import MetaPathFinder
 
-for name in ("torch", "transformers"):
-    sys.modules[name] = None  # importing it raises ImportError
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
 from reports.__main__ import main
 
 sys.exit(main(sys.argv[1:]))
