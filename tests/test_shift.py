@@ -36,8 +36,8 @@ BASE = read_at("base", LEVELS)
 
 def test_a_planted_shift_is_found_with_its_sign_on_its_axis() -> None:
     noise = 0.1 * np.random.default_rng(1).normal(size=len(NAMES))
-    found = {(s.texts.split(",")[0], s.axis): s for s in shifts(BASE, read_at("instruct", LEVELS - 0.5 * PLACED[:, 1] + noise))}
-    arousal, valence = found["scenarios", "arousal"], found["scenarios", "valence"]
+    found = {(s.texts, s.axis): s for s in shifts(BASE, read_at("instruct", LEVELS - 0.5 * PLACED[:, 1] + noise))}
+    arousal, valence = (found["scenarios, last token", axis] for axis in ("arousal", "valence"))
     assert arousal.r is not None
     assert arousal.low is not None
     assert arousal.high is not None
