@@ -12,6 +12,7 @@ from reports.record import RecordError
 
 COMMANDS = {
     "html": Command("reports.html", "write a stored run as one self-contained HTML page"),
+    "scale": Command("reports.scale", "compare models of several sizes: slopes, post-training shift, transfer of vectors"),
     "show": Command("reports.show", "print a stored run, a claim or a case of it"),
     "baseline": Command("reports.baseline", "make a complete run the baseline of its model and device"),
     "leaderboard": Command("reports.board_formats", "rank runs of several models, claim family by claim family"),

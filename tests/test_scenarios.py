@@ -92,7 +92,7 @@ def bench(
         stimuli=STIMULI,
         settings=Settings(seed=seed, layer=0),
         _captured={**captured, "scenarios, plain": captured["scenarios"]},
-        _measured={f"tfidf {keys}": features, f"embeddings {keys}": features},
+        _measured={f"tfidf {keys}": features, f"embeddings {keys}": features, "norms": np.full(1, 2.0)},
     )
     if twins:
         found.twins = tuple(bench(1000 * seed + i + 1, *twin, twins=False) for i in range(3))
@@ -119,6 +119,16 @@ def test_planted_emotions_are_read_whatever_the_order_of_the_vectors(case: str) 
     assert (m.details["confusion"] == EACH * np.eye(len(WANTED))).all()
     assert [(row["id"], row["emotion"], row["read"]) for row in m.items[:2]] == [("e5/0", "e5", "e5"), ("e4/0", "e4", "e4")]
     assert null(m, "chance").level == (0.5 if "top3" in case else 1 / 6)
+
+
+def test_every_emotion_has_its_level_on_the_scenarios_and_on_neutral_text_in_residual_norms() -> None:
+    b = bench(1, own=3.0)
+    rows = measured(b).details["levels"]
+    unit = b.vectors("implicit").unit
+    assert [row["emotion"] for row in rows] == list(NAMES)
+    for key, texts in (("scenarios", "scenarios, plain"), ("neutral", "neutral")):
+        shown = b._captured[texts].values[:, 0].astype(float)
+        assert [row[key] for row in rows] == pytest.approx((shown @ unit.T).mean(axis=0) / 2.0)
 
 
 def test_scenarios_of_noise_are_read_at_chance_and_supported_in_at_most_5_per_cent() -> None:

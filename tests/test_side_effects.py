@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -223,6 +225,15 @@ def test_what_a_text_costs_anyway_and_what_negative_strengths_cost_do_not_enter_
     for s, row in rows.items():
         assert row["happy"] == pytest.approx(5.0 * abs(s) + (1e3 if s < 0 else 0))
         assert row["random"] == (pytest.approx(10.0 * s) if s > 0 else None)
+
+
+def test_nats_per_character_are_over_the_characters_of_the_tokens_that_are_predicted() -> None:
+    words = {1: "ab", 2: "cde", 3: "f"}
+    spoken = SimpleNamespace(decode=lambda ids: "".join(words[i] for i in ids))
+    b: Any = SimpleNamespace(subject=SimpleNamespace(tokenizer=spoken))
+    # two predicted tokens of 4 characters at 2 nats each, one of 2 characters at 1 nat
+    assert side_effects.per_character(b, [[1, 2, 3], [2, 1]], np.array([2.0, 1.0])) == pytest.approx(5 / 6)
+    assert side_effects.per_character(b, [[1]], np.array([0.0])) is None
 
 
 def test_the_claim_is_reported_and_never_judged() -> None:
