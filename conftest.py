@@ -92,6 +92,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         text="only the first N topics, pairs and frames; marks the run incomplete",
     )
     group.addoption("--output-path", default=None, metavar="DIR", help="where runs are written (default: reports/runs)")
+    group.addoption(
+        "--resume",
+        nargs="?",
+        const="newest",
+        default=None,
+        metavar="FOLDER",
+        help="go on with a run (alone, after all paths: the newest incomplete one of these models and options)",
+    )
     group.addoption("--log-samples", action="store_true", help="also write every item's texts and scores to samples.jsonl")
     group.addoption(
         "--norms",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +14,14 @@ from cases.claims import load_claims
 from reports.figures import figures
 from reports.record import SCHEMA, Run, installed_versions, parse_record, suite_version
 from reports.render import markdown, terminal
+from reports.resume import Begun, ResumeError, Resumption, asked, begin, chosen, settled, taken_over
 from reports.scores import exit_status
-from reports.store import RUNS, append, run_folder, write_run, write_whole
+from reports.store import RUNS, SAMPLES, append, append_record, write_run, write_whole
 
 OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers")
+
+RECALL = "emotion-steering-recall"
+"""The plugin that the measuring side asks, in plain dicts, for a record that a resumed run holds already."""
 
 
 class Collector:
@@ -31,6 +36,28 @@ class Collector:
         self.subjects: dict[str, dict[str, Any]] = {}
         self.folders: dict[str, Path] = {}
         self.runs: dict[str, Run] = {}
+        self.begun: dict[str, Begun] = {}
+        self.resumption = Resumption([])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Find the runs to go on with; refuse, with one line, a folder that cannot be resumed or written."""
+        if self.config.option.collectonly:
+            return
+        place = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
+        if not os.access(place, os.W_OK):
+            raise pytest.UsageError(f"--output-path {self.root}: {place} cannot be written; accepted: a folder that can")
+        try:
+            begun = chosen(self.config.getoption("--resume"), self.root, self.config.option)
+        except ResumeError as error:
+            raise pytest.UsageError(str(error)) from error
+        self.resumption = Resumption(begun)
+        self.config.pluginmanager.register(self.resumption, RECALL)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker which runs are gone on with."""
+        node.workerinput["emotion_steering_resumed"] = [str(run.folder) for run in self.resumption.begun]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -52,12 +79,26 @@ class Collector:
         name = f"{subject['model']} {subject.get('revision', '')}".strip()
         parse_record(row)
         self.subjects[name] = {**self.subjects.get(name, {}), **subject}
-        if name not in self.folders:
-            self.folders[name] = run_folder(self.root, subject, self.start.strftime("%Y%m%dT%H%M%SZ"))
-        self.rows.setdefault(name, []).append(row)
-        append(self.folders[name] / "records.jsonl", [row])
-        if samples:
-            append(self.folders[name] / "samples.jsonl", samples)
+        try:
+            if name not in self.folders:
+                self.begun[name] = self.resumption.run_of(subject) or self.begin(subject)
+                self.folders[name] = self.begun[name].folder
+            self.rows.setdefault(name, []).append(row)
+            if self.begun[name].rows.get((row["family"], row["case"])) == row:
+                return
+            # a record counts; samples without theirs are dropped by a resumed run
+            if samples:
+                append(self.folders[name] / SAMPLES, samples)
+            append_record(self.folders[name], row)
+        except OSError as error:
+            pytest.exit(stopped(self.folders.get(name, self.root), error), returncode=1)
+
+    def begin(self, subject: dict[str, Any]) -> Begun:
+        """Return a new run of a subject in a folder of its own."""
+        options = self.config.option
+        names = {asked(options, name)["model"]: name for name in options.model}
+        asking = asked(options, names.get(subject["model"], subject["model"]))
+        return begin(self.root, subject, self.start.strftime("%Y%m%dT%H%M%SZ"), self.start.isoformat(timespec="seconds"), asking)
 
     def lacking(self, rows: list[dict[str, Any]]) -> tuple[str, ...]:
         """Return why the records are not a complete run; empty if they are."""
@@ -69,19 +110,20 @@ class Collector:
         reasons += [f"--limit {limit}"] if limit != "none" else []
         return tuple(reasons + ([f"{len(broken)} cases broke: {', '.join(broken)}"] if broken else []))
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write each model's run and report; set the exit status that the verdicts call for."""
+    def finish(self) -> None:
+        """Write each model's run and report."""
         for name, rows in self.rows.items():
-            reasons = self.lacking(rows)
+            begun = self.begun[name]
+            rows, unseen = settled(rows, begun)
+            reasons = (*self.lacking(rows), *unseen)
             run = Run(
                 schema=SCHEMA,
                 suite=suite_version(),
                 subject=self.subjects[name],
                 options={k: getattr(self.config.option, k) and str(Path(str(getattr(self.config.option, k))).name) for k in OPTIONS},
                 versions=installed_versions(),
-                start=self.start.isoformat(timespec="seconds"),
-                duration=round(time.monotonic() - self.clock, 1),
+                start=begun.document["start"],
+                duration=round(begun.elapsed() + time.monotonic() - self.clock, 1),
                 complete=not reasons,
                 incomplete_because=reasons,
                 records=tuple(parse_record(row) for row in rows),
@@ -93,11 +135,26 @@ class Collector:
                 (self.folders[name] / "figures").mkdir(exist_ok=True)
                 write_whole(self.folders[name] / "figures" / f"{figure}.svg", text)
             write_whole(self.folders[name] / "report.md", markdown(run, drawn))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write each model's run and report; set the exit status that the verdicts call for."""
+        try:
+            self.finish()
+        except OSError as error:
+            self.config.get_terminal_writer().line(f"\n{stopped(self.root, error)}")
+            session.exitstatus = 1
+            return
+        finally:
+            for begun in (*self.begun.values(), *self.resumption.begun):
+                begun.lock.release()
         if self.runs and exitstatus in (0, 1):
             session.exitstatus = max(int(exitstatus), *(exit_status(list(run.records)) for run in self.runs.values()))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print each run's table and where its files are."""
+        for line in resuming(self.config):
+            terminalreporter.write_line(line)
         for name, run in self.runs.items():
             terminalreporter.section(f"emotion steering: {run.subject['model']}", sep="=")
             terminalreporter.write_line(terminal(run))
@@ -106,14 +163,33 @@ class Collector:
             terminalreporter.write_line(f"\nreport: {self.folders[name] / 'report.md'}\nrecords: {self.folders[name] / 'run.json'}")
 
 
+def stopped(folder: Path, error: OSError) -> str:
+    """Return the line that says why nothing more can be written, and how to go on."""
+    return f"{folder}: {error.strerror or error}; what was recorded is kept, and --resume goes on with it"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Collect on the controller only, and only where the options of this suite are known."""
-    if not hasattr(config, "workerinput") and hasattr(config.option, "profile"):
+    if hasattr(config, "workerinput"):
+        folders = config.workerinput.get("emotion_steering_resumed", ())
+        config.pluginmanager.register(Resumption([taken_over(Path(folder)) for folder in folders]), RECALL)
+    elif hasattr(config.option, "profile"):
         config.pluginmanager.register(Collector(config), "emotion-steering-collector")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """Name what will be judged."""
     names = ", ".join(Path(name).name if Path(name).is_dir() else name for name in config.option.model)
     o = config.option
-    return f"judging: {names}; profile {o.profile}, seed {o.seed}, device {o.device}, dtype {o.dtype}"
+    lines = [f"judging: {names}; profile {o.profile}, seed {o.seed}, device {o.device}, dtype {o.dtype}"]
+    return [*lines, *resuming(config)]
+
+
+def resuming(config: pytest.Config) -> list[str]:
+    """Return the lines that say which runs are gone on with, and what of them does not stand."""
+    if config.option.collectonly or not config.option.resume:
+        return []
+    begun: list[Begun] = getattr(config.pluginmanager.get_plugin(RECALL), "begun", [])
+    dropped = [f"; {run.dropped} cut short or changed since were measured again" if run.dropped else "" for run in begun]
+    found = [f"resumed {run.folder}: {len(run.rows)} records stood{rest}" for run, rest in zip(begun, dropped, strict=True)]
+    return found or ["resumed nothing: there is no incomplete run of these options; a new one began"]

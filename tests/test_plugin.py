@@ -216,7 +216,14 @@ def test_a_limited_run_on_a_reference_model_writes_its_files_and_is_marked_incom
     assert f"INCOMPLETE: {cases - 4} of {cases} cases were not run; --limit 2" in done.stdout
     assert "INCOMPLETE" in report
     assert str(folder / "report.md") in done.stdout
-    assert sorted(path.name for path in folder.iterdir()) == ["records.jsonl", "report.md", "run.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock",
+        "begun.json",
+        "records.jsonl",
+        "records.sums",
+        "report.md",
+        "run.json",
+    ]
 
 
 def test_two_workers_make_the_same_records_as_one_process(limited: Any, tmp_path: Path) -> None:
