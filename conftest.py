@@ -100,6 +100,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="go on with a run (alone, after all paths: the newest incomplete one of these models and options)",
     )
+    group.addoption("--no-cache", action="store_true", help="neither read nor keep activations between runs")
+    group.addoption("--clear-cache", action="store_true", help="delete the activations that earlier runs kept, before this one")
     group.addoption("--log-samples", action="store_true", help="also write every item's texts and scores to samples.jsonl")
     group.addoption(
         "--norms",
