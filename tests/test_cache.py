@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,7 @@ def test_whatever_in_a_folder_may_change_a_figure_changes_its_revision(name: str
     assert folder_hash(tmp_path) != before
 
 
-PAIRS = tuple(Pair(f"matched/{i}", first, second) for i, (first, second) in enumerate(zip(SENTENCES, SENTENCES[1:], strict=False)))
+PAIRS = tuple(Pair(f"matched/{i}", first, second) for i, (first, second) in enumerate(pairwise(SENTENCES)))
 STIMULI = few_stimuli(neutral=SENTENCES, pairs={"matched": PAIRS}, emotions=load_emotions()[:3], controls=("house", "boat", "hill", "door"))
 
 
