@@ -54,6 +54,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--revision", default=None, metavar="REV", help="revision of a hub model")
     option("--device", default="auto", accepted="auto|cpu|cuda[:N]|mps", pattern=r"auto|cpu|cuda(:\d+)?|mps", text="where the model runs")
     option(
+        "--device-map",
+        default="none",
+        accepted="none|auto",
+        pattern="none|auto",
+        text="spread a model that is larger than one device over GPUs, CPU and disk (needs accelerate)",
+    )
+    group.addoption(
+        "--max-memory",
+        default=None,
+        metavar="0=20GiB,cpu=60GiB",
+        help="how much of each device --device-map may take (default: what is free)",
+    )
+    group.addoption("--tensor-parallel", action="store_true", help="split every layer over the processes that torchrun started")
+    option(
         "--dtype",
         default="auto",
         accepted="|".join(DTYPES),

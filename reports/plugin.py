@@ -47,6 +47,8 @@ class Collector:
         place = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
         if not os.access(place, os.W_OK):
             raise pytest.UsageError(f"--output-path {self.root}: {place} cannot be written; accepted: a folder that can")
+        if self.config.getoption("--resume") and self.config.getoption("--tensor-parallel"):
+            raise pytest.UsageError("--resume with --tensor-parallel: accepted: one of the two")
         try:
             begun = chosen(self.config.getoption("--resume"), self.root, self.config.option)
         except ResumeError as error:
@@ -163,6 +165,20 @@ class Collector:
             terminalreporter.write_line(f"\nreport: {self.folders[name] / 'report.md'}\nrecords: {self.folders[name] / 'run.json'}")
 
 
+class Silent:
+    """Stands for the collector in the processes that share a model with the one that reports."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """End well whatever the verdicts, which are the reporting process's to tell: torchrun stops all when one fails."""
+        session.exitstatus = 0 if exitstatus == 1 else exitstatus
+
+
+def reporting_rank() -> int:
+    """Return which of the processes that share a model this is, as torchrun numbers them: 0 reports, and so does one alone."""
+    return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0
+
+
 def stopped(folder: Path, error: OSError) -> str:
     """Return the line that says why nothing more can be written, and how to go on."""
     return f"{folder}: {error.strerror or error}; what was recorded is kept, and --resume goes on with it"
@@ -170,7 +186,11 @@ def stopped(folder: Path, error: OSError) -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Collect on the controller only, and only where the options of this suite are known."""
-    if hasattr(config, "workerinput"):
+    if reporting_rank():
+        # of the processes that share a model (torchrun) one reports; what the others say would be the same again
+        config.pluginmanager.register(Silent(), "emotion-steering-silent")
+        config.pluginmanager.unregister(name="terminalreporter")
+    elif hasattr(config, "workerinput"):
         folders = config.workerinput.get("emotion_steering_resumed", ())
         config.pluginmanager.register(Resumption([taken_over(Path(folder)) for folder in folders]), RECALL)
     elif hasattr(config.option, "profile"):

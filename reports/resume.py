@@ -19,7 +19,7 @@ BEGUN = "begun.json"
 NEWEST = "newest"
 ASKED = (
     "device", "dtype", "seed", "profile", "layer", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers",
-    "judge", "judge_model", "execute_code", "trust_remote_code", "log_samples",
+    "device_map", "tensor_parallel", "judge", "judge_model", "execute_code", "trust_remote_code", "log_samples",
 )  # fmt: skip
 """Options that a resumed run must share with the one that it goes on with; the batch size decides nothing and may differ."""
 

@@ -46,7 +46,7 @@ BY_INSTRUMENT = {
 }
 STUBS = (
     "activations", "vectors", "text_twin", "steering", "scoring", "generation", "directions", "sweeps", "leanings", "sampled",
-    "reading.actions", "reading.solutions", "judges", "bradley_terry", "models", "bench", *BY_INSTRUMENT,
+    "reading.actions", "reading.solutions", "judges", "bradley_terry", "models", "placement", "bench", *BY_INSTRUMENT,
 )  # fmt: skip
 MEASURED: list[str] = []
 """What was measured in this process, in order; CANNED_KILLED_AFTER measurements it kills itself as nothing can be caught."""
@@ -115,6 +115,9 @@ def pytest_configure(config: pytest.Config) -> None:
         family = BY_INSTRUMENT.get(name)
         stub.__dict__.update(PROTOCOL=1, measure=lambda bench, case, family=family: measure(family, case))
         stub.__dict__.update(POOLING="none", build=build, Bench=Bench, check=check, ModelError=type("ModelError", (Exception,), {}))
+        stub.__dict__.update(
+            PlacementError=type("PlacementError", (Exception,), {}), placement_of=lambda options: SimpleNamespace(spread=False)
+        )
         stub.__dict__.update(JudgeError=type("JudgeError", (Exception,), {}), judge_from=lambda *given: None)
         sys.modules[stub.__name__] = stub
 
