@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from fixtures import memory
 from fixtures.activations import TOKENS, batches, capture, pooling_weights, residual_norms
 from fixtures.bench import Bench, Settings
 from fixtures.generation import write
 from fixtures.memory import Memory, attempt, bytes_per_token, in_parts, out_of_memory, tokens_that_fit
 from fixtures.models import Subject, encode, special_ids
-from fixtures.scoring import plan_logprobs, word_logprobs
+from fixtures.scoring import continuations, plan_logprobs, word_logprobs
 from fixtures.side_effects import steered_nll
 from tests.planted import few_stimuli
 from tests.tiny import SENTENCES, VOCABULARY, WIDTH, config, directions, tiny
@@ -80,11 +81,11 @@ def test_every_row_is_run_once_in_order_whatever_fits(most: int, size: int) -> N
             raise MemoryError
         return found
 
-    memory = Memory()
-    parts = in_parts(memory, "rows", 10, size, run)
+    known = Memory()
+    parts = in_parts(known, "rows", 10, size, run)
     assert [row for part in parts for row in part] == list(range(10))
-    assert memory.cap("rows", size) <= max(1, most)
-    assert bool(memory.most) == (min(size, 10) > most)
+    assert known.cap("rows", size) <= max(1, most) or size <= most
+    assert bool(known.most) == (min(size, 10) > most)
 
 
 def test_one_row_that_does_not_fit_raises_what_the_allocator_said() -> None:
@@ -141,12 +142,10 @@ def test_steered_words_are_those_of_a_model_with_room(way: str) -> None:
 
 
 def test_unsteered_words_are_those_of_a_model_with_room() -> None:
-    from fixtures.scoring import continuations
-
-    words = ("furious", "lonesome", "angry", "felt", "glad")
+    words = [f"{a}{b}xqv" for a in "jkz" for b in "vxq"]
     expected, subject = plan_logprobs(fresh(), continuations(fresh(), SENTENCES[1], words)), fresh()
     length = len(encode(subject, SENTENCES[1])) + 8
-    with holding(subject, 2 * length):
+    with holding(subject, length):
         np.testing.assert_allclose(plan_logprobs(subject, continuations(subject, SENTENCES[1], words)), expected, atol=1e-4)
     assert "continuations" in subject.memory.most
 
@@ -198,8 +197,6 @@ def sizes(subject: Subject) -> list[int]:
 
 
 def test_a_batch_is_as_large_as_the_free_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fixtures import memory
-
     each = bytes_per_token(config("llama"), torch.float32)
     longest = max(len(encode(fresh(), text)) for text in SENTENCES)
     monkeypatch.setattr(memory, "free_bytes", lambda device: each * 4 * longest)

@@ -159,6 +159,12 @@ def test_a_quantised_checkpoint_without_its_package_is_refused_in_one_line(metho
     assert "\n" not in str(raised.value)
 
 
+def test_a_model_without_a_plan_for_tensor_parallelism_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = save(tmp_path, "gpt2")
+    with pytest.raises(ModelError, match=r"^--tensor-parallel with --model .*: transformers has no plan for gpt2; accepted: "):
+        check(str(folder), revision=None, device="auto", layer="auto", trust_remote_code=False, tensor_parallel=True)
+
+
 RANKED = """
 import json, sys, numpy, torch
 from fixtures.models import load
