@@ -116,7 +116,8 @@ def pytest_configure(config: pytest.Config) -> None:
         stub.__dict__.update(PROTOCOL=1, measure=lambda bench, case, family=family: measure(family, case))
         stub.__dict__.update(POOLING="none", build=build, Bench=Bench, check=check, ModelError=type("ModelError", (Exception,), {}))
         stub.__dict__.update(
-            PlacementError=type("PlacementError", (Exception,), {}), placement_of=lambda options: SimpleNamespace(spread=False)
+            PlacementError=type("PlacementError", (Exception,), {}),
+            placement_of=lambda options: SimpleNamespace(spread=False, tensor_parallel=False),
         )
         stub.__dict__.update(JudgeError=type("JudgeError", (Exception,), {}), judge_from=lambda *given: None)
         sys.modules[stub.__name__] = stub
