@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,7 +190,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if reporting_rank():
         # of the processes that share a model (torchrun) one reports; what the others say would be the same again
         config.pluginmanager.register(Silent(), "emotion-steering-silent")
-        config.pluginmanager.unregister(name="terminalreporter")
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # the terminal's reporter is made after this
     elif hasattr(config, "workerinput"):
         folders = config.workerinput.get("emotion_steering_resumed", ())
         config.pluginmanager.register(Resumption([taken_over(Path(folder)) for folder in folders]), RECALL)

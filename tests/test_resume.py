@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ import pytest
 
 from reports.resume import ASKED, BEGUN, ResumeError, Resumption, asked, begin, chosen, newest, resumed, settled, standing
 from reports.store import RECORDS, SAMPLES, SUMS, append, append_record
-from tests.runs import plain_record, rows_of, suite, written
+from tests.runs import ROOT, plain_record, rows_of, suite, written
 
 SUBJECT = {"model": "tiny", "revision": "r1", "device": "cpu", "dtype": "float32"}
 CANNED = ("-p", "tests.canned", "--model", "tiny", "-q")
@@ -282,21 +283,24 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_can_be_gone_on_wit
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_it_still_ends_as_an_undisturbed_run(undisturbed: Path, tmp_path: Path) -> None:
-    import sys
-
-    from tests.runs import ROOT
-
-    draw = random.Random(0)
-    fixed = {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "CANNED_SECONDS": "0.2"}
-    command = [sys.executable, "-m", "pytest", "benchmark", "-p", "no:cacheprovider", *CANNED, *CHOSEN]
-    command += ["--output-path", str(tmp_path), "--log-samples", "--resume"]
-    for _ in range(20):
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **fixed}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(draw.uniform(0.5, 4.0))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "CANNED_SECONDS": "0.3"}
+    command = [sys.executable, "-m", "pytest", "benchmark", "-p", "no:cacheprovider", *CANNED, *CHOSEN, "--log-samples", "--resume"]
+    draw, start = random.Random(0), time.monotonic()
+    subprocess.run([*command, "--output-path", str(tmp_path / "timed")], cwd=ROOT, env=environment, capture_output=True, check=False)
+    whole = time.monotonic() - start
+    records = 0
+    for number in range(20):
+        root = tmp_path / str(number // 4)  # four kills in the life of each of five runs
+        arguments = [*command, "--output-path", str(root)]
+        process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(draw.uniform(0.4, 1.0) * whole)
         process.kill()
         process.wait()
-    suite(*CANNED, *CHOSEN, "--output-path", str(tmp_path), "--log-samples", "--resume")
-    folders = [path for path in sorted(tmp_path.glob("*/*/*")) if (path / "run.json").exists()]
-    for folder in folders:
-        same_as(undisturbed, folder)
-    assert folders
+        records += sum(len(path.read_bytes().split(b"\n")) - 1 for path in root.glob(f"*/*/*/{RECORDS}"))
+    for run in range(5):
+        suite(*CANNED, *CHOSEN, "--output-path", str(tmp_path / str(run)), "--log-samples", "--resume")
+        done = [path for path in (tmp_path / str(run)).glob("*/*/*") if (path / "run.json").exists()]
+        assert done
+        for folder in done:
+            same_as(undisturbed, folder)
+    assert records  # some were killed after they had recorded something
