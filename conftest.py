@@ -20,7 +20,7 @@ for _switch, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENA
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 VALUED = (
     "revision", "device", "dtype", "batch_size", "seed", "profile", "layer", "limit", "output_path", "norms", "emotions", "passages",
-    "vectors", "export_vectors", "judge", "judge_model",
+    "vectors", "export_vectors", "judge", "judge_model", "device_map", "max_memory", "resume",
 )  # fmt: skip
 """Options that take one value."""
 
@@ -75,6 +75,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--device", default="auto", accepted="auto|cpu|cuda[:N]|mps", pattern=r"auto|cpu|cuda(:\d{1,3})?|mps", text="where the model runs"
     )
     option(
+        "--device-map",
+        default="none",
+        accepted="none|auto",
+        pattern="none|auto",
+        text="spread a model that is larger than one device over GPUs, CPU and disk (needs accelerate)",
+    )
+    group.addoption(
+        "--max-memory",
+        default=None,
+        metavar="0=20GiB,cpu=60GiB",
+        help="how much of each device --device-map may take (default: what is free)",
+    )
+    group.addoption("--tensor-parallel", action="store_true", help="split every layer over the processes that torchrun started")
+    option(
         "--dtype",
         default="auto",
         accepted="|".join(DTYPES),
@@ -113,6 +127,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         text="only the first N topics, pairs and frames; marks the run incomplete",
     )
     group.addoption("--output-path", default=None, metavar="DIR", help="where runs are written (default: reports/runs)")
+    group.addoption(
+        "--resume",
+        nargs="?",
+        const="newest",
+        default=None,
+        metavar="FOLDER",
+        help="go on with a run (alone, after all paths: the newest incomplete one of these models and options)",
+    )
+    group.addoption("--no-cache", action="store_true", help="neither read nor keep activations between runs")
+    group.addoption("--clear-cache", action="store_true", help="delete the activations that earlier runs kept, before this one")
     group.addoption("--log-samples", action="store_true", help="also write every item's texts and scores to samples.jsonl")
     group.addoption(
         "--norms",

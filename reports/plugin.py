@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +23,14 @@ from reports.html import write_page
 from reports.policy import read_policy
 from reports.record import SCHEMA, RecordError, Run, installed_versions, parse_record, suite_version
 from reports.render import markdown, terminal
+from reports.resume import Begun, ResumeError, Resumption, asked, begin, chosen, settled, taken_over
 from reports.scores import exit_status
-from reports.store import RUNS, append, read_run, run_folder, write_run, write_whole
+from reports.store import RUNS, SAMPLES, append, append_record, read_run, write_run, write_whole
 
 OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers")
+
+RECALL = "emotion-steering-recall"
+"""The plugin that the measuring side asks, in plain dicts, for a record that a resumed run holds already."""
 
 
 class Collector:
@@ -46,6 +52,30 @@ class Collector:
         self.outcomes: list[Outcome] = []
         self.strays: list[str] = []
         self.updated: list[str] = []
+        self.begun: dict[str, Begun] = {}
+        self.resumption = Resumption([])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Find the runs to go on with; refuse, with one line, a folder that cannot be resumed or written."""
+        if self.config.option.collectonly:
+            return
+        place = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
+        if not os.access(place, os.W_OK):
+            raise pytest.UsageError(f"--output-path {self.root}: {place} cannot be written; accepted: a folder that can")
+        if self.config.getoption("--resume") and self.config.getoption("--tensor-parallel"):
+            raise pytest.UsageError("--resume with --tensor-parallel: accepted: one of the two")
+        try:
+            begun = chosen(self.config.getoption("--resume"), self.root, self.config.option)
+        except ResumeError as error:
+            raise pytest.UsageError(str(error)) from error
+        self.resumption = Resumption(begun)
+        self.config.pluginmanager.register(self.resumption, RECALL)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker which runs are gone on with."""
+        node.workerinput["emotion_steering_resumed"] = [str(run.folder) for run in self.resumption.begun]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -71,13 +101,27 @@ class Collector:
         name = f"{subject['model']} {subject.get('revision', '')}".strip()
         parse_record(row)
         self.subjects[name] = {**self.subjects.get(name, {}), **subject}
-        if name not in self.folders:
-            self.folders[name] = run_folder(self.root, subject, self.start.strftime("%Y%m%dT%H%M%SZ"))
-        self.rows.setdefault(name, []).append(row)
-        append(self.folders[name] / "records.jsonl", [row])
-        if samples:
-            append(self.folders[name] / "samples.jsonl", samples)
+        try:
+            if name not in self.folders:
+                self.begun[name] = self.resumption.run_of(subject) or self.begin(subject)
+                self.folders[name] = self.begun[name].folder
+            self.rows.setdefault(name, []).append(row)
+            if self.begun[name].rows.get((row["family"], row["case"])) == row:
+                return self.folders[name]
+            # a record counts; samples without theirs are dropped by a resumed run
+            if samples:
+                append(self.folders[name] / SAMPLES, samples)
+            append_record(self.folders[name], row)
+        except OSError as error:
+            pytest.exit(stopped(self.folders.get(name, self.root), error), returncode=1)
         return self.folders[name]
+
+    def begin(self, subject: dict[str, Any]) -> Begun:
+        """Return a new run of a subject in a folder of its own."""
+        options = self.config.option
+        names = {asked(options, name)["model"]: name for name in options.model}
+        asking = asked(options, names.get(subject["model"], subject["model"]))
+        return begin(self.root, subject, self.start.strftime("%Y%m%dT%H%M%SZ"), self.start.isoformat(timespec="seconds"), asking)
 
     def lacking(self, rows: list[dict[str, Any]]) -> tuple[str, ...]:
         """Return why the records are not a complete run; empty if they are."""
@@ -89,19 +133,20 @@ class Collector:
         reasons += [f"--limit {limit}"] if limit != "none" else []
         return tuple(reasons + ([f"{len(broken)} cases broke: {', '.join(broken)}"] if broken else []))
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write each model's run and report; set the exit status that the verdicts call for."""
+    def finish(self) -> None:
+        """Write each model's run and report."""
         for name, rows in self.rows.items():
-            reasons = self.lacking(rows)
+            begun = self.begun[name]
+            rows, unseen = settled(rows, begun)
+            reasons = (*self.lacking(rows), *unseen)
             run = Run(
                 schema=SCHEMA,
                 suite=suite_version(),
                 subject=self.subjects[name],
                 options={k: getattr(self.config.option, k) and str(Path(str(getattr(self.config.option, k))).name) for k in OPTIONS},
                 versions=installed_versions(),
-                start=self.start.isoformat(timespec="seconds"),
-                duration=round(time.monotonic() - self.clock, 1),
+                start=begun.document["start"],
+                duration=round(begun.elapsed() + time.monotonic() - self.clock, 1),
                 complete=not reasons,
                 incomplete_because=reasons,
                 records=tuple(parse_record(row) for row in rows),
@@ -114,6 +159,19 @@ class Collector:
                 write_whole(self.folders[name] / "figures" / f"{figure}.svg", text)
             write_whole(self.folders[name] / "report.md", markdown(run, drawn, failed))
             write_page(run, self.folders[name])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write each model's run and report; set the exit status that the verdicts call for."""
+        try:
+            self.finish()
+        except OSError as error:
+            self.config.get_terminal_writer().line(f"\n{stopped(self.root, error)}")
+            session.exitstatus = 1
+            return
+        finally:
+            for begun in (*self.begun.values(), *self.resumption.begun):
+                begun.lock.release()
         if exitstatus in (0, 1) and not self.config.option.collectonly:
             session.exitstatus = self.decided(int(exitstatus))
 
@@ -146,6 +204,8 @@ class Collector:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print each run's table and where its files are."""
+        for line in resuming(self.config):
+            terminalreporter.write_line(line)
         for name, run in self.runs.items():
             terminalreporter.section(f"emotion steering: {run.subject['model']}", sep="=")
             terminalreporter.write_line(terminal(run))
@@ -181,9 +241,35 @@ def near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+class Silent:
+    """Stands for the collector in the processes that share a model with the one that reports."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """End well whatever the verdicts, which are the reporting process's to tell: torchrun stops all when one fails."""
+        session.exitstatus = 0 if exitstatus == 1 else exitstatus
+
+
+def reporting_rank() -> int:
+    """Return which of the processes that share a model this is, as torchrun numbers them: 0 reports, and so does one alone."""
+    return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0
+
+
+def stopped(folder: Path, error: OSError) -> str:
+    """Return the line that says why nothing more can be written, and how to go on."""
+    return f"{folder}: {error.strerror or error}; what was recorded is kept, and --resume goes on with it"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Collect on the controller only, and only where the options of this suite are known."""
-    if not hasattr(config, "workerinput") and hasattr(config.option, "profile"):
+    if reporting_rank():
+        # of the processes that share a model (torchrun) one reports; what the others say would be the same again
+        config.pluginmanager.register(Silent(), "emotion-steering-silent")
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # the terminal's reporter is made after this
+    elif hasattr(config, "workerinput"):
+        folders = config.workerinput.get("emotion_steering_resumed", ())
+        config.pluginmanager.register(Resumption([taken_over(Path(folder)) for folder in folders]), RECALL)
+    elif hasattr(config.option, "profile"):
         try:
             collector = Collector(config)
         except (CommandError, RecordError) as error:
@@ -191,8 +277,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(collector, "emotion-steering-collector")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """Name what will be judged."""
     names = ", ".join(Path(name).resolve().name if is_folder(name) else private(shown(name)) for name in config.option.model)
     o = config.option
-    return f"judging: {names}; profile {o.profile}, seed {o.seed}, device {o.device}, dtype {o.dtype}"
+    lines = [f"judging: {names}; profile {o.profile}, seed {o.seed}, device {o.device}, dtype {o.dtype}"]
+    return [*lines, *resuming(config)]
+
+
+def resuming(config: pytest.Config) -> list[str]:
+    """Return the lines that say which runs are gone on with, and what of them does not stand."""
+    if config.option.collectonly or not config.option.resume:
+        return []
+    begun: list[Begun] = getattr(config.pluginmanager.get_plugin(RECALL), "begun", [])
+    dropped = [f"; {run.dropped} cut short or changed since were measured again" if run.dropped else "" for run in begun]
+    found = [f"resumed {run.folder}: {len(run.rows)} records stood{rest}" for run, rest in zip(begun, dropped, strict=True)]
+    return found or ["resumed nothing: there is no incomplete run of these options; a new one began"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.figures import svg
+from reports.figures.drawing import svg
 from reports.ladder import CHARACTER, SIZE, TOKEN, Line
 
 INK, ACCENT = "#010203", "#c2452d"

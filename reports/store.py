@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from reports.record import RecordError, Run, parse_run
 from reports.schema import check_document
 
 RUNS = Path(__file__).parent / "runs"
+RECORDS, SUMS, SAMPLES = "records.jsonl", "records.sums", "samples.jsonl"
 
 
 def slug(name: str) -> str:
@@ -35,11 +37,32 @@ def run_folder(root: Path, subject: dict[str, Any], stamp: str) -> Path:
 
 
 def append(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Append rows to a JSONL file and see them to the disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        file.flush()
-        os.fsync(file.fileno())
+    """Append rows to a JSONL file and see them to the disk: all of them, or none where the disk is full."""
+    append_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append text to a file and see it to the disk, or leave the file as it was."""
+    with path.open("ab") as file:
+        before = os.fstat(file.fileno()).st_size
+        try:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, before)
+            raise
+
+
+def append_record(folder: Path, row: dict[str, Any]) -> None:
+    """Append a record to its run and then its sum, without which it does not count."""
+    append(folder / RECORDS, [row])
+    append_text(folder / SUMS, f"{digest(json.dumps(row, allow_nan=False).encode())}\n")
+
+
+def digest(line: bytes) -> str:
+    """Return the sum of a line of a JSONL file, by which one that was cut short or changed is known."""
+    return hashlib.sha256(line).hexdigest()[:32]
 
 
 def write_whole(path: Path, text: str) -> None:

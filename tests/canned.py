@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import sys
+import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -43,14 +46,20 @@ BY_INSTRUMENT = {
 }
 STUBS = (
     "activations", "vectors", "text_twin", "steering", "scoring", "generation", "directions", "sweeps", "leanings", "sampled",
-    "reading.actions", "reading.solutions", "judges", "bradley_terry", "models", "bench", *BY_INSTRUMENT,
+    "reading.actions", "reading.solutions", "judges", "bradley_terry", "models", "placement", "bench", *BY_INSTRUMENT,
 )  # fmt: skip
+MEASURED: list[str] = []
+"""What was measured in this process, in order; CANNED_KILLED_AFTER measurements it kills itself as nothing can be caught."""
 
 
 def measure(family: str, case: Case) -> Any:
     from fixtures.nulls import Null
     from fixtures.verdicts import NotApplicable, mean_measurement
 
+    MEASURED.append(f"{family}/{case.name}")
+    if len(MEASURED) > int(os.environ.get("CANNED_KILLED_AFTER", "1000")):
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(float(os.environ.get("CANNED_SECONDS", "0")))
     wanted = json.loads(os.environ.get("CANNED", "{}")).get(f"{family}/{case.name}", "supported")
     if wanted == "not applicable":
         raise NotApplicable("it has no chat template")
@@ -97,16 +106,24 @@ def check(name: str, **options: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if limit := int(os.environ.get("CANNED_FILE_LIMIT", "0")):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     assert set(BY_INSTRUMENT.values()) == set(load_claims()), "a claim without a canned measurement"
     for name in STUBS:
         stub = ModuleType(f"fixtures.{name}")
         family = BY_INSTRUMENT.get(name)
         stub.__dict__.update(PROTOCOL=1, measure=lambda bench, case, family=family: measure(family, case))
         stub.__dict__.update(POOLING="none", build=build, Bench=Bench, check=check, ModelError=type("ModelError", (Exception,), {}))
+        stub.__dict__.update(
+            PlacementError=type("PlacementError", (Exception,), {}),
+            placement_of=lambda options: SimpleNamespace(spread=False, tensor_parallel=False),
+        )
         stub.__dict__.update(JudgeError=type("JudgeError", (Exception,), {}), judge_from=lambda *given: None)
         sys.modules[stub.__name__] = stub
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     heavy = sorted({"torch", "transformers"} & set(sys.modules))
+    sys.stderr.write(f"\nmeasured: {' '.join(MEASURED)}\n")
     sys.stdout.write(f"\nheavy modules: {', '.join(heavy) or 'none'}\n")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,10 @@ from cases.claims import load_claims
 from reports.record import SCHEMA, Record, Run, parse_record
 
 ROOT = Path(__file__).parents[1]
+SCRATCH = Path(tempfile.mkdtemp(prefix="emotion-steering-"))
+"""Where suites that self-tests start keep their caches: never in the user's own."""
+
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
 def plain_record(**changes: Any) -> dict[str, Any]:
@@ -99,7 +106,13 @@ def instrument_of(family: str) -> str:
 def suite(*arguments: str, timeout: int = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on the benchmark in a process of its own, offline and with one thread."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    fixed = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
+    fixed = {
+        "XDG_CACHE_HOME": str(SCRATCH),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "COLUMNS": "200",
+    }
     command = [sys.executable, "-m", "pytest", "benchmark", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
         command, cwd=ROOT, env={**kept, **fixed, **environment}, capture_output=True, text=True, timeout=timeout, check=False

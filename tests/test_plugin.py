@@ -161,6 +161,19 @@ def test_nothing_supported_exits_with_1_though_no_test_failed(tmp_path: Path) ->
     assert done.returncode == 1
 
 
+def test_of_processes_that_share_a_model_one_reports_and_the_others_end_well_in_silence(tmp_path: Path) -> None:
+    refuted = '{"separation/natural-present": "refuted"}'
+    chosen = ("-k", "natural-present", "--output-path", str(tmp_path / "out"))
+    other = suite(*CANNED, *chosen, CANNED=refuted, RANK="1", WORLD_SIZE="2")
+    assert other.returncode == 0
+    assert other.stdout.strip() == "heavy modules: none"  # the canned plugin's own word
+    assert not (tmp_path / "out").exists()
+    first = suite(*CANNED, *chosen, CANNED=refuted, RANK="0", WORLD_SIZE="2")
+    assert first.returncode == 1
+    assert "natural-present" in first.stdout
+    assert written(tmp_path / "out")
+
+
 def test_a_model_that_cannot_be_built_gives_error_records_under_its_name(tmp_path: Path) -> None:
     done = suite(*CANNED, "-k", "separation", "--model", "breaks", "--output-path", str(tmp_path))
     rows = rows_of(written(tmp_path)["breaks"])
@@ -216,7 +229,16 @@ def test_a_limited_run_on_a_reference_model_writes_its_files_and_is_marked_incom
     assert f"INCOMPLETE: {cases - 4} of {cases} cases were not run; --limit 2" in done.stdout
     assert "INCOMPLETE" in report
     assert str(folder / "report.md") in done.stdout
-    assert sorted(path.name for path in folder.iterdir()) == ["figures", "records.jsonl", "report.html", "report.md", "run.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock",
+        "begun.json",
+        "figures",
+        "records.jsonl",
+        "records.sums",
+        "report.html",
+        "report.md",
+        "run.json",
+    ]
 
 
 def test_two_workers_make_the_same_records_as_one_process(limited: Any, tmp_path: Path) -> None:
