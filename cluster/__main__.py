@@ -183,7 +183,7 @@ def judge_rest(arguments: argparse.Namespace, rest: Sequence[Job], parcel: Path,
                 raise ClusterError(f"{option} {asked:g}: no machine has more than {most[kind]:g}; accepted: what one machine has")
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cpus, gpus = (sum(node.get(kind, 0) for node in alive) for kind in ("CPU", "GPU"))
-        show.say(f"cluster: {len(alive)} machines, {cpus:g} CPUs, {gpus:g} GPUs; models to judge: {len(rest)}, {show.total} cases each")
+        show.say(f"cluster: nodes {len(alive)}, CPUs {cpus:g}, GPUs {gpus:g}; to judge: {len(rest)}, {show.total} cases each")
         ended = judge_all(ray, rest, arguments.output_path, show, code=code, retries=arguments.retries)
     return {end.job: end for end in ended}
 

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -53,6 +54,8 @@ def session(address: str | None, parcel: Path, *, retries: int) -> Iterator[Any]
     # sockets have short names, so not in $TMPDIR
     own = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if Path("/tmp").is_dir() else None) if address is None else None
     if own:
+        # what a killed worker leaves goes with the rest
+        options["runtime_env"]["env_vars"] = {"TMPDIR": own}
         options |= {"include_dashboard": False, "object_store_memory": STORE, "_temp_dir": own}
     try:
         try:
@@ -63,7 +66,15 @@ def session(address: str | None, parcel: Path, *, retries: int) -> Iterator[Any]
     finally:
         ray.shutdown()
         if own:
-            shutil.rmtree(own, ignore_errors=True)
+            removed(Path(own))
+
+
+def removed(folder: Path, seconds: float = 10) -> None:
+    """Delete a folder to which processes that are ending may still write."""
+    end = time.monotonic() + seconds
+    while folder.exists() and time.monotonic() < end:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.1)
 
 
 ACCEPTED = "auto, HOST:PORT of a running Ray cluster of which this machine is a node, or none for a cluster of this machine alone"
