@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.store import slug
-
 DEVICES = ("auto", "cpu", "cuda", "mps")
 OURS = ("--model", "--revision", "--device", "--dtype", "--profile", "--seed", "--limit", "--output-path", "-k")
 """Options of the suite that this command sets itself."""
@@ -100,11 +98,11 @@ def identity(given: str) -> tuple[str, str | None, str]:
     A local folder's revision is the hash of its weights. Raises ValueError for a path where no folder is.
     """
     path = Path(given)
-    if path.is_dir():
+    if given.strip() and path.is_dir():
         from fixtures.models import folder_hash
 
         return path.resolve().name, folder_hash(path), str(path.resolve())
-    if path.is_absolute() or given.startswith((".", "~")) or not slug(given.split("@")[0]).strip("-"):
+    if path.is_absolute() or given.startswith((".", "~")) or not given.split("@")[0].strip():
         raise ValueError(f"--model {given}: no such folder; accepted: a hub name, a reference model, or a folder that every machine sees")
     model, _, revision = given.partition("@")
     return model, revision or None, given
