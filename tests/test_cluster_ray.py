@@ -125,11 +125,11 @@ def listening(process: int) -> set[str]:
 
 
 def same_but_for_times(one: Path, other: Path) -> None:
-    """Every record of the two runs is the same, and so is all else but when, how long, in how many attempts."""
+    """Every record of the two runs is the same, and so is all else but when and how long, and the commit, which may move meanwhile."""
     assert rows_of(one) == rows_of(other)
     ours, theirs = (json.loads((folder / "run.json").read_text("utf-8")) for folder in (one, other))
     for run in (ours, theirs):
-        del run["start"], run["duration"]
+        del run["start"], run["duration"], run["suite"]
     assert ours == theirs
 
 
@@ -191,3 +191,19 @@ def assert_whole(undisturbed: Any, root: Path, driver: Driver, status: int) -> N
         same_but_for_times(folder, written(calm)[name])
     assert "Traceback" not in driver.text
     assert "raylet" not in driver.text
+
+
+def test_an_interrupted_command_leaves_no_run_no_process_and_no_folder(tmp_path: Path) -> None:
+    driver = Driver("--model", MODELS[0], "-k", "separation", "--output-path", str(tmp_path))
+    driver.until(re.compile(rf"{MODELS[0]} cpu-auto: separation, ").search)
+    import_module("ray")  # it brings psutil
+    psutil = import_module("psutil")
+    started = psutil.Process(driver.process.pid).children(recursive=True)
+    driver.process.send_signal(signal.SIGINT)
+    assert driver.ended("interrupted") == 2, driver.text
+    assert "interrupted; the same command goes on with what is missing" in driver.text
+    assert "Traceback" not in driver.text
+    assert len(started) > 3
+    assert psutil.wait_procs(started, timeout=60)[1] == []
+    assert list(tmp_path.iterdir()) == []
+    assert list(Path("/tmp").glob(f"ray-*/session_*_{driver.process.pid}")) == []
