@@ -33,7 +33,9 @@ def judge(words: Sequence[str], tell: Callable[[int, str], None], root: Path = R
         options = ["benchmark", "-v", "--color=no", "-p", "no:cacheprovider", f"--output-path={folder}"]
         command = [sys.executable, "-m", "cluster.tether", folder, *options, *words]
         start = time.monotonic()
-        with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT) as process:
+        # in a session of its own, so that what kills this process's group leaves it the time to delete its folder
+        streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": output, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, cwd=root, start_new_session=True, **streams) as process:
             try:
                 told = (-1, "")
                 while process.poll() is None:
