@@ -15,8 +15,8 @@ benchmark: $(VENV)/.installed
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests -q -m "not slow" -W error -n 2
 
-# everything, the slow proofs too: training a reference model again
-test-all: lint
+# everything, the slow proofs too: training a reference model again, a Ray cluster that loses a worker
+test-all: lint $(VENV)/.cluster
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests -q -W error -n 2
 
 lint: $(VENV)/.dev
@@ -43,6 +43,10 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt ".[dev]"
+	touch $@
+
+$(VENV)/.cluster: $(VENV)/.installed
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt ".[cluster]"
 	touch $@
 
 clean:

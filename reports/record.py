@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import tomllib
@@ -14,6 +15,8 @@ from cases.shown import shown
 
 SCHEMA = 1
 ROOT = Path(__file__).parents[1]
+STAMP = "suite.json"
+"""File that tells a copy of the suite that was sent to another machine its version, commit and state."""
 VERDICTS = ("supported", "refuted", "inconclusive", "not applicable", "error", "reported")
 
 
@@ -186,6 +189,8 @@ def parse_run(document: dict[str, Any]) -> Run:
 
 def suite_version() -> dict[str, Any]:
     """Return the suite's version, commit and whether the checkout differs from that commit; None where git does not say."""
+    if (stamp := ROOT / STAMP).is_file():
+        return dict(json.loads(stamp.read_text("utf-8")))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
     def git(*words: str) -> str | None:
