@@ -105,10 +105,10 @@ def test_families_add_up_to_the_whole_run_the_costliest_first() -> None:
         {"family": "b", "seconds": 3.0, "forward": 1.0},
         {"family": "a", "seconds": 1.0, "forward": 1.0},
     ]
-    rows = overhead.by_family({"tests": tests, "wall": 10.0, "forward": 6.0})
+    rows = overhead.by_family({"tests": tests, "wall": 10.5, "forward": 6.0})
     assert [row[0] for row in rows][1:] == ["b", "a"]
-    assert rows[0][1:] == pytest.approx((2.0, 0.1)), "what is outside the claims"
-    assert sum(row[1] for row in rows) == pytest.approx(10.0)
+    assert rows[0][1:] == pytest.approx((2.5, 0.1)), "what is outside the claims"
+    assert sum(row[1] for row in rows) == pytest.approx(10.5)
     assert sum(row[2] for row in rows) == pytest.approx(6.0)
     assert overhead.row("m", "a", 3.0, 2.0)[-1] == "1.50"
     assert overhead.row("m", "a", 3.0, 0.0)[-1] == "-"
