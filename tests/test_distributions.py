@@ -22,7 +22,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributions, "SLICE", 3 * VOCABULARY)
 
 
-@pytest.mark.parametrize("rows, tokens", SHAPES)
+@pytest.mark.parametrize(("rows", "tokens"), SHAPES)
 def test_slices_hold_every_row_once_in_order_and_never_one_alone(rows: int, tokens: int) -> None:
     given = logits(rows, tokens)
     parts = slices(given)
@@ -31,7 +31,7 @@ def test_slices_hold_every_row_once_in_order_and_never_one_alone(rows: int, toke
     assert rows < 2 or min(map(len, parts)) >= 2, "a sum over one row alone is split among threads in another way"
 
 
-@pytest.mark.parametrize("rows, tokens", SHAPES)
+@pytest.mark.parametrize(("rows", "tokens"), SHAPES)
 def test_sliced_figures_are_those_of_all_rows_at_once(rows: int, tokens: int) -> None:
     given, some = logits(rows, tokens), [0, 17, VOCABULARY - 1]
     whole = torch.log_softmax(given, dim=-1)
@@ -40,7 +40,7 @@ def test_sliced_figures_are_those_of_all_rows_at_once(rows: int, tokens: int) ->
     assert torch.equal(log_probabilities(given[:, 0], some), whole[:, 0][:, some])
 
 
-@pytest.mark.parametrize("rows, tokens", SHAPES)
+@pytest.mark.parametrize(("rows", "tokens"), SHAPES)
 @pytest.mark.parametrize("own", [False, True])
 def test_draws_are_those_of_all_rows_at_once(rows: int, tokens: int, own: bool) -> None:
     given = logits(rows, tokens)[:, -1]
@@ -67,4 +67,5 @@ def test_half_precision_is_summed_in_float32() -> None:
     given = logits(5, 2).to(torch.bfloat16)
     told = torch.zeros(5, 2, dtype=torch.long)
     assert torch.equal(surprisal(given, told), -torch.log_softmax(given.float(), dim=-1)[:, :, 0])
-    assert given.dtype == torch.bfloat16 and not torch.isinf(given).any(), "what was given is left alone"
+    assert given.dtype == torch.bfloat16
+    assert not torch.isinf(given).any(), "what was given is left alone"
