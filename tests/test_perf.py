@@ -17,6 +17,7 @@ from fixtures.perf.__main__ import options
 from fixtures.perf.forwards import Forwards
 from fixtures.perf.models import TOKENIZER, Absent, Measured, build_gpt2, tokenizer_folder
 from fixtures.perf.peers import PEERS, Peer
+from fixtures.perf.resident import peak_bytes
 from fixtures.perf.section import MISSED, REACHED, Goal, Section, exponent, seconds, times, why
 from fixtures.perf.timings import Slope, Spread, Timings, interleaved, log_log_slope, spread
 from fixtures.scoring import continuations, word_logprobs
@@ -113,6 +114,12 @@ def test_families_add_up_to_the_whole_run_the_costliest_first() -> None:
     assert overhead.row("m", "a", 3.0, 0.0)[-1] == "-"
 
 
+def test_the_peak_is_of_this_process_alone(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n")
+    assert peak_bytes(tmp_path / "status") == 2048 * 1024
+    assert peak_bytes(tmp_path / "none") > 1 << 24
+
+
 def ticking(timer: Forwards) -> Forwards:
     ticks = count()
     timer.clock = lambda: float(next(ticks))  # type: ignore[method-assign]
@@ -143,7 +150,7 @@ def test_the_outermost_forward_pass_is_timed_without_what_is_read_inside(tmp_pat
     timer.pytest_unconfigure()
     told = json.loads((tmp_path / "told.json").read_text(encoding="utf-8"))
     assert (told["forward"], told["calls"]) == (4.0, 2)
-    assert told["peak_kib"] > 1000
+    assert told["peak_bytes"] > 1 << 24
 
 
 def test_one_forward_per_vector_gives_the_scores_of_the_suite() -> None:
