@@ -2,11 +2,13 @@
 # make test                                                  lint, types, import rules and the self-tests
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
+PURELIB := import sysconfig; print(sysconfig.get_path('purelib'))
 BIN := $(VENV)/bin
 MODEL ?= reference
 ARGS ?=
 
-.PHONY: benchmark test test-all lint replicate train clean
+.PHONY: benchmark test test-all lint replicate train perf clean
 
 benchmark: $(VENV)/.installed
 	$(BIN)/pytest benchmark --model=$(MODEL) $(ARGS)
@@ -29,6 +31,10 @@ lint: $(VENV)/.dev
 replicate: $(VENV)/.installed
 	$(BIN)/pytest benchmark --model gpt2 --model meta-llama/Llama-3.2-1B-Instruct --profile standard $(ARGS)
 
+# speed and memory beside other libraries, into reports/perf.md; ARGS=--full judges GPT-2 124M with random weights too
+perf: $(PEERS)/.installed
+	$(PEERS)/bin/python -m fixtures.perf $(ARGS)
+
 # the reference models again, from a fixed seed
 train: $(VENV)/.installed
 	$(BIN)/python -m fixtures.reference.tokenizer
@@ -49,5 +55,13 @@ $(VENV)/.cluster: $(VENV)/.installed
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt ".[cluster]"
 	touch $@
 
+# other libraries on top of .venv, whose versions they do not move; one that does not install is named in the report
+$(PEERS)/.installed: $(VENV)/.installed
+	$(BIN)/python -m venv $(PEERS)
+	$(BIN)/python -c "$(PURELIB)" > `$(PEERS)/bin/python -c "$(PURELIB)"`/suite.pth
+	-$(PEERS)/bin/pip install -q --disable-pip-version-check -c constraints.txt ".[perf]"
+	-$(PEERS)/bin/pip install -q --disable-pip-version-check --no-deps steering-vectors==0.12.2 repeng==0.4.0
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(PEERS) build *.egg-info

@@ -157,6 +157,7 @@ def case_files() -> list[Path]:
     return sorted(p for p in HERE.glob("*.toml") if p.read_text("utf-8").lstrip().startswith(("[claim]", "# claim")))
 
 
+@cache
 def load_claims() -> dict[str, Claim]:
-    """Return every claim by family, which is the stem of its case file and of the test that reads it."""
+    """Return every claim by family, which is the stem of its case file and of the test that reads it; read once, for all who ask."""
     return {path.stem: load_claim(path) for path in case_files()}

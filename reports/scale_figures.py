@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.figures.drawing import svg
+from reports.figures.drawing import style, svg
 from reports.ladder import CHARACTER, SIZE, TOKEN, Line
 
 INK, ACCENT = "#010203", "#c2452d"
@@ -29,7 +29,7 @@ def panels(lines: Sequence[Line], title: str) -> str | None:
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     inked: Any = {f"{part}.color": INK for part in ("text", "xtick", "ytick")} | {"axes.edgecolor": INK, "axes.labelcolor": INK}
-    with mpl.rc_context(inked | {"axes.facecolor": "none"}):
+    with style(), mpl.rc_context(inked | {"axes.facecolor": "none"}):
         drawing = Figure(figsize=(2.6 * columns, 2.3 * rows), layout="constrained", facecolor="none")
         axes = drawing.subplots(rows, columns, squeeze=False)
         for axis in axes.flat[len(shown) :]:

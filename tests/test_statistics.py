@@ -15,6 +15,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from fixtures.statistics import (
     auroc,
+    aurocs,
     bootstrap_estimate,
     clopper_pearson,
     correlation,
@@ -55,6 +56,21 @@ def test_auroc_of_scores_that_are_all_tied_is_one_half() -> None:
 def test_auroc_sees_only_the_order_of_the_scores_and_turns_round_with_the_sides(a: np.ndarray, b: np.ndarray) -> None:
     assert auroc(np.exp(a / 2), np.exp(b / 2)) == auroc(a, b)
     assert auroc(b, a) == pytest.approx(1 - auroc(a, b))
+
+
+@few
+@given(scores, scores, seeds)
+def test_aurocs_of_many_resamples_are_bit_for_bit_those_of_each(a: np.ndarray, b: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.choice(a, size=(5, len(a))), rng.choice(b, size=(5, len(b)))
+    assert aurocs(first, second).tolist() == [auroc(x, y) for x, y in zip(first, second, strict=True)]
+
+
+def test_aurocs_keep_what_is_no_number_to_its_own_row() -> None:
+    found = aurocs(np.array([[1.0, np.nan], [1.0, 2.0]]), np.zeros((2, 3)))
+    assert np.isnan(found[0])
+    assert found[1] == 1.0
+    assert np.isnan(aurocs(np.zeros((2, 0)), np.zeros((2, 3)))).all()
 
 
 def test_hedges_g_of_a_worked_example() -> None:

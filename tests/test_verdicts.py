@@ -68,6 +68,20 @@ def areas(first: np.ndarray, second: np.ndarray, *nulls: Null) -> Measurement:
     return Measurement(ids, lambda take: auroc(first[take], second[take]), nulls or (chance(0.5),), tuple({"id": i} for i in ids))
 
 
+def test_the_value_and_its_net_share_one_computation_of_their_common_resamples() -> None:
+    seen: list[bytes] = []
+    m = areas(np.arange(20.0) + 8, np.arange(20.0))
+    plain = m.statistic
+
+    def watched(take: np.ndarray) -> float:
+        seen.append(take.tobytes())
+        return plain(take)
+
+    found = judged(replace(m, statistic=watched))
+    assert found == judged(m)
+    assert len(seen) == 201, "all clusters once, and every one of 200 resamples once"
+
+
 def judged(m: Measurement, *, claim: Claim = CLAIM, case: Case = CASE, seed: int = 0) -> Judgement:
     return judge(m, claim, case, np.random.default_rng(seed))
 
