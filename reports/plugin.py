@@ -233,7 +233,7 @@ class Collector:
 
 def show_command(folder: Path, row: dict[str, Any]) -> str:
     """Return the command that shows a record's detail."""
-    return f"python -m reports show {shlex.quote(str(near(folder.resolve())))} {row['family']}/{row['case']}"
+    return f"python -m reports show {shlex.quote(str(near(folder)))} {row['family']}/{row['case']}"
 
 
 def near(path: Path) -> Path:

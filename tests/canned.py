@@ -94,7 +94,7 @@ class Bench(SimpleNamespace):
         pass
 
 
-def build(name: str, options: Any, *, write: Any = None) -> Bench:
+def build(name: str, options: Any, *, write: Any = None, tell: Any = None) -> Bench:
     if name == "breaks":
         raise RuntimeError("it cannot be built")
     return Bench(name)

@@ -235,9 +235,9 @@ def test_a_run_that_cannot_be_read_is_judged_again(spoil: Any, tmp_path: Path) -
 def test_a_run_in_which_a_case_broke_or_was_left_out_is_judged_again(tmp_path: Path) -> None:
     part = job(settings=replace(SETTINGS, chosen="separation"))
     for wanted in (job(), part):
-        land(tmp_path, files(complete=False), wanted, code=CODE, status=0, attempts=1)
+        land(tmp_path, files(complete=False, incomplete_because=("-k separation",)), wanted, code=CODE, status=0, attempts=1)
     assert missing(tmp_path, [job(), part], CODE)[1] == [job()]
-    broken = small_run(small_record(verdict="error"), complete=False)
+    broken = small_run(small_record(verdict="error"), complete=False, incomplete_because=("-k separation",))
     path = at_home(tmp_path, part.key(CODE)).folder / "run.json"  # type: ignore[union-attr]
     path.write_text(json.dumps(broken.plain()), "utf-8")
     assert missing(tmp_path, [part], CODE)[1] == [part]

@@ -432,7 +432,10 @@ def test_every_text_is_written_under_the_direction_that_it_is_labelled_with_and_
         assert (made.ids.shape[1] < tokens) == bool(stop)
         written = [subject.tokenizer.decode(row) for row in made.ids]
         if stop:
-            written = [a + b if b else a for a, b, _ in (text.partition(stop) for text in written)]
+            written = [
+                next((t for t in (subject.tokenizer.decode(row[:n]) for n in range(1, len(row))) if stop in t), text)
+                for row, text in zip(made.ids, written, strict=True)
+            ]
         assert texts == written
         wanted = [reading(text) for text in written]
         np.testing.assert_array_equal(found.deed[number], [NAN if deed is None else float(deed) for deed in wanted])
