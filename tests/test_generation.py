@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fixtures import generation
+from fixtures.activations import recording
 from fixtures.generation import WAYS, Scored, Written, distinct, exact_way, gumbel, looped, plain_ids, read, spoken, widened, write
 from fixtures.models import Subject, special_ids
 from fixtures.steering import steer
@@ -90,6 +91,41 @@ def test_every_exact_way_writes_what_one_pushed_row_at_a_time_writes_without_a_c
         assert found.ids.tolist() == [ids for ids, _ in rows]
         np.testing.assert_allclose(found.entropy, [entropies for _, entropies in rows], rtol=1e-3, atol=1e-4)
     assert len({tuple(ids) for ids, _ in rows}) > 1  # the vectors matter
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("layer", [0, LAYERS - 2])
+def test_rows_that_have_written_the_same_pass_the_lower_blocks_once_and_write_what_a_plain_batch_writes(
+    architecture: str, layer: int
+) -> None:
+    subject, told = tiny(architecture), noise(6) * 4
+    vectors = torch.cat([0.02 * directions(4), 5 * directions(3), torch.zeros(2, subject.width)])
+    rows: dict[int, list[int]] = {0: [], layer + 1: []}
+    way = exact_way(subject, layer)
+    with recording(subject, tuple(rows), lambda at, stream: rows[at].append(stream.shape[0])):
+        shared = written(subject, layer, vectors, told, way)
+    plain = written(subject, layer, vectors, told, "plain")
+    assert (shared.ids == plain.ids).all()
+    np.testing.assert_allclose(shared.entropy, plain.entropy, rtol=1e-3, atol=1e-4)
+    below, above = rows.values()
+    if WIDENS[architecture, layer]:
+        # after token t there are as many rows below as beginnings of t tokens that differ
+        assert below == [1, *(len(np.unique(plain.ids[:, : t + 1], axis=0)) for t in range(len(below) - 1))]
+        assert below[-1] < len(vectors)
+        assert set(above) == {len(vectors)}
+    else:
+        assert set(below) == {len(vectors)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_that_are_alike_are_read_once(way: str) -> None:
+    subject, seen, different = tiny("llama"), [], some_rows(3)
+    with recording(subject, (0,), lambda _, stream: seen.append(stream.shape[0])):
+        found = scored(subject, different[[2, 0, 2, 2, 1, 0]], way)
+    alone = scored(subject, different, way)
+    assert max(seen) == 3
+    np.testing.assert_array_equal(found.nll, alone.nll[[2, 0, 2, 2, 1, 0]])
+    np.testing.assert_array_equal(found.words, alone.words[[2, 0, 2, 2, 1, 0]])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
