@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MODEL ?= reference
 ARGS ?=
 
-.PHONY: benchmark test test-all lint replicate train perf clean
+.PHONY: benchmark test test-all lint replicate train perf calibrate clean
 
 benchmark: $(VENV)/.installed
 	$(BIN)/pytest benchmark --model=$(MODEL) $(ARGS)
@@ -34,6 +34,10 @@ replicate: $(VENV)/.installed
 # speed and memory beside other libraries, into reports/perf.md; ARGS=--full judges GPT-2 124M with random weights too
 perf: $(PEERS)/.installed
 	$(PEERS)/bin/python -m fixtures.perf $(ARGS)
+
+# sensitivity and false positives of every claim, into reports/calibration.md; ARGS="--draws 50 --seeds 7 --minutes 20" for less
+calibrate: $(VENV)/.installed
+	$(BIN)/python -m fixtures.calibration $(ARGS)
 
 # the reference models again, from a fixed seed
 train: $(VENV)/.installed

@@ -1,0 +1,209 @@
+"""Calibration: labels that say nothing, an instrument that always or never supports, rates, power of a known effect, and resuming."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cases.claims import load_claims
+from cases.stimuli import load_stimuli
+from fixtures.bench import build
+from fixtures.calibration import draws as drawing
+from fixtures.calibration.__main__ import main, run_options
+from fixtures.calibration.draws import Draw, draws, instrument, judged, read_draws
+from fixtures.calibration.models import kept, untrained
+from fixtures.calibration.permuted import permuted, rows, without_labels
+from fixtures.calibration.power import smallest
+from fixtures.calibration.tables import Calibration, Rate
+from fixtures.models import load
+from fixtures.nulls import Null, chance
+from fixtures.reference import load_reference
+from fixtures.verdicts import mean_measurement
+
+WORLD = load_stimuli("world")
+
+
+@pytest.fixture(scope="module")
+def bench() -> Any:
+    return build("reference-xxs", run_options("quick"))
+
+
+def test_permuted_labels_keep_texts_and_the_cross_of_emotions_and_topics_and_move_most_labels() -> None:
+    other, _ = without_labels(WORLD, 5)
+    assert [p.text for p in other.implicit] == [p.text for p in WORLD.implicit]
+    assert Counter((p.emotion, p.topic) for p in other.implicit) == Counter((p.emotion, p.topic) for p in WORLD.implicit)
+    moved = np.mean([a.emotion != b.emotion for a, b in zip(other.implicit, WORLD.implicit, strict=True)])
+    assert moved == pytest.approx(29 / 30, abs=0.03)
+
+
+def test_about_half_of_the_pairs_exchange_their_sides_and_another_seed_exchanges_others() -> None:
+    (first, flips), (_, others) = without_labels(WORLD, 1), without_labels(WORLD, 2)
+    for contrast, flip in flips.items():
+        assert 0.2 < flip.mean() < 0.8
+        assert (flip != others[contrast]).any()
+        for before, after, f in zip(WORLD.pairs[contrast], first.pairs[contrast], flip, strict=True):
+            assert (after.first, after.second) == ((before.second, before.first) if f else (before.first, before.second))
+
+
+def test_rows_of_exchanged_pairs_find_both_sides() -> None:
+    assert rows(3, np.array([False, True, False])).tolist() == [0, 4, 2, 3, 1, 5]
+
+
+def test_a_permuted_bench_has_the_activations_of_its_texts_without_another_pass(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = bench.activations("fear_calm").at(bench.layer)
+    bench.activations("implicit"), bench.activations("neutral"), bench.norms()
+    blind = permuted(bench, 3)
+    monkeypatch.setattr("fixtures.bench.capture", lambda *_, **__: pytest.fail("captured again"))
+    texts = dict(zip(bench.texts("fear_calm"), captured, strict=True))
+    for text, row in zip(blind.texts("fear_calm"), blind.activations("fear_calm").at(bench.layer), strict=True):
+        assert np.array_equal(texts[text], row)
+    true, none = bench.vectors("implicit").unit, blind.vectors("implicit").unit
+    assert abs(float(np.mean(np.sum(true * none, axis=1)))) < 0.5
+
+
+def fixed(value: float) -> Any:
+    """Return an instrument that measures the same everywhere: `value`, where chance is .5, with hardly any scatter."""
+    scores = value + np.linspace(-0.01, 0.01, 40)
+    return SimpleNamespace(
+        measure=lambda bench, case: mean_measurement(
+            scores, [str(i) for i in range(40)], [Null("permuted labels", np.full(20, 0.5)), chance(0.5)],
+            items=tuple({"id": str(i), "cluster": str(i), "score": s} for i, s in enumerate(scores)),
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "share"), [(0.9, 1.0), (0.5, 0.0)])
+def test_an_instrument_that_always_or_never_supports_is_seen(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, share: float
+) -> None:
+    monkeypatch.setattr(drawing.importlib, "import_module", lambda name: fixed(value))
+    monkeypatch.setattr(drawing, "warm", lambda bench: None)
+    found = list(draws(bench, "m", judged(["separation/*"]), range(3), tmp_path / "draws.jsonl"))
+    assert len(found) == 12
+    table = Calibration([], [], found, [])
+    assert {table.rates(case)[2].share for case in table.cases} == {share}
+    assert any("under permuted labels" in line for line in table.misses()) == (share == 1.0)
+
+
+def test_draws_go_on_where_they_stopped_and_a_line_cut_short_is_made_again(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing.importlib, "import_module", lambda name: fixed(0.9))
+    monkeypatch.setattr(drawing, "warm", lambda bench: None)
+    path, cases = tmp_path / "draws.jsonl", judged(["separation/*"])
+    assert list(draws(bench, "m", cases, range(2), path, until=0)) == []
+    assert len(list(draws(bench, "m", cases, range(2), path))) == 8
+    whole = path.read_text("utf-8")
+    path.write_text(whole[:-20], "utf-8")
+    again = list(draws(bench, "m", cases, range(2), path))
+    assert [(d.case, d.seed) for d in again] == [(f"separation/{cases[-1][1].name}", 1)]
+    assert len(read_draws(path)) == 8
+    assert list(draws(bench, "m", cases, range(2), path)) == []
+
+
+@pytest.mark.parametrize("family", ["separation", "geometry"])
+def test_real_claims_are_judged_under_permuted_labels(bench: Any, tmp_path: Path, family: str) -> None:
+    cases = judged([f"{family}/*present"])
+    found = list(draws(bench, "reference-xxs", cases, range(700, 703), tmp_path / "draws.jsonl"))
+    assert {d.verdict for d in found} <= {"refuted", "inconclusive", "supported"}
+    assert sum(d.verdict == "supported" for d in found) <= 1
+
+
+def test_every_claim_names_its_instrument() -> None:
+    for claim in load_claims().values():
+        assert hasattr(__import__(f"fixtures.{instrument(claim)}", fromlist=["measure"]), "measure")
+
+
+def test_rates_have_wilsons_interval_and_count_judged_verdicts_alone() -> None:
+    some = [Draw("m", "a/b", i, v) for i, v in enumerate(["supported", "refuted", "inconclusive", "not applicable", "error", "reported"])]
+    rate = Rate.of(some)
+    assert (rate.k, rate.n) == (1, 3)
+    assert rate.told() == "1 of 3, 0.333 [0.061, 0.792]"  # Wilson 1927
+    assert Rate.of([]).told() == "-"
+
+
+def test_what_misses_a_goal_is_said() -> None:
+    bad = [Draw("m", "a/b", i, "supported" if i < 12 else "refuted") for i in range(100)]
+    good = [Draw("m", "a/c", i, "supported" if i < 5 else "refuted") for i in range(100)]
+    found = Calibration([Draw("p", "a/c", 0, "inconclusive")], [], [*bad, *good], [])
+    assert found.misses() == [
+        "a/b: false positives 12 of 100, 0.120 [0.070, 0.198] under permuted labels",
+        "a/c: supported on 0 of 1 positive controls",
+        "all cases: false positives 17 of 200, 0.085 [0.054, 0.132] on permuted labels",
+    ]
+    assert all(line in found.markdown() for line in found.misses())
+
+
+def record(scores: np.ndarray, null: float = 0.5, bar: float = 0.5) -> dict[str, Any]:
+    value, error = float(scores.mean()), float(scores.std(ddof=1) / np.sqrt(len(scores)))
+    return {
+        "family": "a", "case": "b", "verdict": "supported", "best": 1.0, "value": value, "nulls": [{"kind": "permuted labels", "p95": bar}],
+        "net": {"value": value - null, "low": value - null - 1.96 * error, "high": value - null + 1.96 * error, "null": null},
+        "items": [{"id": str(i), "cluster": str(i), "score": float(s)} for i, s in enumerate(scores)],
+    }  # fmt: skip
+
+
+def test_the_smallest_effect_is_that_of_the_t_test_at_80_per_cent() -> None:
+    scores = 0.5 + 0.3 + 0.25 * np.random.default_rng(1).standard_normal(60)
+    found = smallest(record(scores), np.random.default_rng(0))
+    expected = (2.001 + 0.848) * scores.std(ddof=1) / np.sqrt(60)  # t quantiles with 59 degrees of freedom
+    assert found is not None
+    assert found.how == "resampled"
+    assert found.net == pytest.approx(expected, rel=0.12)
+
+
+def test_a_guarding_null_raises_the_smallest_effect_and_one_out_of_reach_leaves_none() -> None:
+    scores = 0.8 + 0.1 * np.random.default_rng(2).standard_normal(60)
+    free, guarded, beyond = (smallest(record(scores, bar=bar), np.random.default_rng(0)) for bar in (0.5, 0.7, 0.99))
+    assert free is not None
+    assert guarded is not None
+    assert beyond is not None
+    assert free.net < 0.1 < 0.2 < guarded.net  # type: ignore[operator]
+    assert beyond.net is None
+
+
+def test_a_folder_of_the_worlds_words_is_judged_on_the_world(tmp_path: Path) -> None:
+    kept(tmp_path / "xxs", lambda: load_reference("reference-xxs")[0])
+    found = load(str(tmp_path / "xxs"))
+    assert (found.stimuli, found.name) == ("world", "xxs")
+    assert [p.name for p in tmp_path.iterdir()] == ["xxs"]
+
+
+def test_random_weights_of_a_seed_are_kept_and_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = Path(untrained(12))
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert untrained(12) == str(folder)
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--model", "gpt2"], "--model gpt2: accepted: reference, "),
+        (["--draws", "-1"], "--draws -1 --first-seed"),
+        (["--cases", "nothing/*"], "--cases nothing/*: accepted: family/case"),
+    ],
+)
+def test_a_wrong_option_is_one_line(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 4
+    said = capsys.readouterr().err
+    assert line in said
+    assert said.count("\n") == 1
+
+
+def test_the_command_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    words = ["--draws", "2", "--model", "reference-xxs", "--cases", "separation/natural-present", "--seeds", "--output", str(tmp_path)]
+    main(words)
+    told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
+    assert told["cases"]["separation/natural-present"]["false_positives_permuted"]["n"] == 2
+    assert "separation/natural-present" in (tmp_path / "calibration.md").read_text("utf-8")
