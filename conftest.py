@@ -126,6 +126,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         pattern=r"none|[2-9]|[1-9]\d{1,8}",
         text="only the first N topics, pairs and frames; marks the run incomplete",
     )
+    group.addoption(
+        "--plan", action="store_true", help="print what the run will cost (tokens, time, memory), load no weights and judge nothing"
+    )
     group.addoption("--output-path", default=None, metavar="DIR", help="where runs are written (default: reports/runs)")
     group.addoption(
         "--resume",
@@ -205,6 +208,11 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"--vectors {shown(vectors)} with {option} {shown(value)}: accepted: --vectors alone, for there is no model"
             )
+    if config.getoption("--plan"):
+        clash = [o for o in ("--vectors", "--gate", "--resume", "--judge", "--export-vectors", "--update-baseline") if config.getoption(o)]
+        clash += ["--passages self"] if config.getoption("--passages") == "self" else []
+        if clash:
+            raise pytest.UsageError(f"--plan with {clash[0]}: accepted: --plan without it, for nothing is written or judged")
     if vectors:
         config.option.model = [Path(vectors).stem]
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -16,13 +17,14 @@ from cases.stimuli import load_stimuli
 from fixtures.bench import build
 from fixtures.calibration import draws as drawing
 from fixtures.calibration.__main__ import main, run_options
-from fixtures.calibration.draws import Draw, draws, instrument, judged, read_draws
+from fixtures.calibration.draws import Draw, draws, judged, read_draws
 from fixtures.calibration.models import kept, untrained
 from fixtures.calibration.permuted import permuted, rows, without_labels
 from fixtures.calibration.power import smallest
 from fixtures.calibration.tables import Calibration, Rate
 from fixtures.models import load
 from fixtures.nulls import Null, chance
+from fixtures.plugin import instrument_of
 from fixtures.reference import load_reference
 from fixtures.verdicts import mean_measurement
 
@@ -117,7 +119,7 @@ def test_real_claims_are_judged_under_permuted_labels(bench: Any, tmp_path: Path
 
 def test_every_claim_names_its_instrument() -> None:
     for claim in load_claims().values():
-        assert hasattr(__import__(f"fixtures.{instrument(claim)}", fromlist=["measure"]), "measure")
+        assert hasattr(importlib.import_module(f"fixtures.{instrument_of(claim)}"), "measure")
 
 
 def test_rates_have_wilsons_interval_and_count_judged_verdicts_alone() -> None:
