@@ -129,13 +129,30 @@ def test_with_a_cache_the_tokens_of_prompt_and_text_come_one_after_another(archi
 @pytest.mark.parametrize("way", ["shared", "plain"])
 def test_a_prompt_that_is_run_once_for_several_rows_is_part_of_each_of_them(way: str) -> None:
     subject, start = tiny("llama"), tokens(1, 6)
-    noise = torch.from_numpy(np.random.default_rng(0).gumbel(size=(4, 3, VOCABULARY)).astype(np.float32))
+    # the first tokens of the three rows differ, so that from there on each has passes of its own
+    noise = torch.from_numpy(np.random.default_rng(0).gumbel(size=(4, 3, VOCABULARY)).astype(np.float32)) * 20
     with watch(subject, 0, AXES) as seen:
         ids = write(subject, start[0].tolist(), layer=1, vectors=directions(3), noise=noise, way=way).ids
+    assert len({row[0] for row in ids.tolist()}) == 3
     assert len(seen.passes[0]) == (1 if way == "shared" else 3)
     whole = torch.cat([start.expand(3, -1), torch.from_numpy(ids[:, :-1])], dim=1)
     np.testing.assert_allclose(seen.tokens, projected(streams(subject, whole)[0]), rtol=1e-4, atol=1e-4)
     assert seen.above("fear", -1e9).shape == (3,)
+
+
+def test_rows_that_were_run_as_one_are_refused_below_the_steered_block_and_seen_above_it() -> None:
+    subject, start = tiny("llama"), tokens(1, 6)
+    noise = torch.from_numpy(np.random.default_rng(0).gumbel(size=(4, VOCABULARY)).astype(np.float32))
+    pushes = torch.cat([directions(1) * 0, directions(1) * 0, 9 * directions(1)])
+
+    def seen(layer: int, way: str) -> Any:
+        with watch(subject, layer, AXES) as found:
+            write(subject, start[0].tolist(), layer=0, vectors=pushes, noise=noise, way=way)
+        return found
+
+    with pytest.raises(ValueError, match="rows that wrote the same were run as one; watch a block above"):
+        _ = seen(0, "shared").tokens
+    np.testing.assert_allclose(seen(2, "shared").tokens, seen(2, "plain").tokens, rtol=1e-4, atol=1e-4)
 
 
 def test_a_steering_hook_that_was_there_before_is_seen_and_a_later_one_is_not() -> None:

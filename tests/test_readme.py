@@ -41,13 +41,6 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link.split("#")[0]).exists()] == []
 
 
-def test_every_option_is_told() -> None:
-    told = (ROOT / "docs" / "running.md").read_text("utf-8")
-    options = set(re.findall(r'"(--[a-z-]+)"', (ROOT / "conftest.py").read_text("utf-8")))
-    assert len(options) > 20
-    assert [option for option in sorted(options) if option not in told] == []
-
-
 @pytest.mark.parametrize(
     "target", sorted(set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)) | set(re.findall(r"`make ([a-z-]+)", README)))
 )

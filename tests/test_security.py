@@ -290,8 +290,15 @@ def test_nothing_is_executed_or_trusted_unless_it_was_asked_for() -> None:
 
 
 UNSAFE = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
-STARTS = {"fixtures/confined.py", "fixtures/sandbox.py", "fixtures/perf/memory.py", "fixtures/perf/overhead.py", "reports/record.py"}
-"""Modules that may start a process: the sandbox and the measurement of speed, on request alone, and git's state of the checkout."""
+STARTS = {
+    "fixtures/calibration/models.py",
+    "fixtures/confined.py",
+    "fixtures/perf/memory.py",
+    "fixtures/perf/overhead.py",
+    "fixtures/sandbox.py",
+    "reports/record.py",
+}
+"""Modules that may start a process: the sandbox, speed and calibration, on request alone, and git's state of the checkout."""
 
 
 def sources() -> list[Path]:
