@@ -210,6 +210,7 @@ def pytest_configure(config: pytest.Config) -> None:
             )
     if config.getoption("--plan"):
         clash = [o for o in ("--vectors", "--gate", "--resume", "--judge", "--export-vectors", "--update-baseline") if config.getoption(o)]
+        clash += ["--sweep-layers"] if config.getoption("--sweep-layers") else []  # a miniature has too few of them to count
         clash += ["--passages self"] if config.getoption("--passages") == "self" else []
         if clash:
             raise pytest.UsageError(f"--plan with {clash[0]}: accepted: --plan without it, for nothing is written or judged")

@@ -17,8 +17,8 @@ from cases.stimuli import load_stimuli
 from fixtures.bench import build
 from fixtures.calibration import draws as drawing
 from fixtures.calibration.__main__ import main, run_options
+from fixtures.calibration.controls import complete, kept, untrained
 from fixtures.calibration.draws import Draw, draws, judged, read_draws
-from fixtures.calibration.models import kept, untrained
 from fixtures.calibration.permuted import permuted, rows, without_labels
 from fixtures.calibration.power import smallest
 from fixtures.calibration.tables import Calibration, Rate
@@ -140,6 +140,18 @@ def test_what_misses_a_goal_is_said() -> None:
         "all cases: false positives 17 of 200, 0.085 [0.054, 0.132] on permuted labels",
     ]
     assert all(line in found.markdown() for line in found.misses())
+
+
+def test_what_broke_and_controls_without_a_run_are_never_hidden() -> None:
+    found = Calibration([], [], [Draw("m", "a/b", 1, "error", reason="KeyError: 'x'")], [], ["reference-m-seed8"])
+    assert found.misses() == ["reference-m-seed8: no complete run came of it", "a/b: broke 1 times (KeyError: 'x')"]
+
+
+def test_only_complete_runs_count(tmp_path: Path) -> None:
+    for name, whole in (("a", True), ("b", False)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"complete": whole}), "utf-8")
+    assert complete(tmp_path) == [tmp_path / "a" / "run.json"]
 
 
 def record(scores: np.ndarray, null: float = 0.5, bar: float = 0.5) -> dict[str, Any]:

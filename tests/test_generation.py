@@ -12,13 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import MptConfig, MptForCausalLM
 
 from fixtures import generation
 from fixtures.activations import recording
 from fixtures.generation import WAYS, Scored, Written, distinct, exact_way, gumbel, looped, plain_ids, read, spoken, widened, write
 from fixtures.models import Subject, special_ids
 from fixtures.steering import steer
-from tests.tiny import ARCHITECTURES, LAYERS, VOCABULARY, WIDENS, WIDTH, build, directions, logits, pushed, tiny
+from tests.tiny import ARCHITECTURES, LAYERS, VOCABULARY, WIDENS, WIDTH, as_subject, build, directions, lively, logits, pushed, tiny
 
 PROMPT = "The boy was afraid of the dog and sat down"
 """A prompt of more tokens than the sliding windows of the tiny models."""
@@ -115,6 +116,18 @@ def test_rows_that_have_written_the_same_pass_the_lower_blocks_once_and_write_wh
         assert set(above) == {len(vectors)}
     else:
         assert set(below) == {len(vectors)}
+
+
+@pytest.mark.parametrize("different", range(1, 7))
+def test_as_many_beginnings_as_heads_are_not_taken_for_heads(different: int) -> None:
+    # MPT hands every block a bias per head, whose first size is no batch's
+    settings_of = {"d_model": WIDTH, "n_heads": 4, "n_layers": LAYERS, "vocab_size": VOCABULARY, "max_seq_len": 64}
+    subject = as_subject(lively(MptForCausalLM(MptConfig(**settings_of)), 0))
+    told = 30 * noise(6, rows=6)[:, [row % different for row in range(6)]]
+    assert exact_way(subject, 0) == "shared"
+    shared, plain = (written(subject, 0, directions(6), told, way) for way in WAYS)
+    assert (shared.ids == plain.ids).all()
+    np.testing.assert_allclose(shared.entropy, plain.entropy, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -118,7 +118,7 @@ def test_the_option_prints_a_table_writes_nothing_and_judges_nothing(tmp_path: P
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("other", [["--passages", "self"], ["--gate", "gate.toml"], ["--update-baseline"]])
+@pytest.mark.parametrize("other", [["--passages", "self"], ["--gate", "gate.toml"], ["--update-baseline"], ["--sweep-layers"]])
 def test_options_that_write_or_judge_are_refused_beside_it(other: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "benchmark", "--plan", *other], cwd=ROOT, capture_output=True, text=True, check=False

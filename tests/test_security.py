@@ -291,7 +291,7 @@ def test_nothing_is_executed_or_trusted_unless_it_was_asked_for() -> None:
 
 UNSAFE = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 STARTS = {
-    "fixtures/calibration/models.py",
+    "fixtures/calibration/controls.py",
     "fixtures/confined.py",
     "fixtures/perf/memory.py",
     "fixtures/perf/overhead.py",
