@@ -21,6 +21,7 @@ from fixtures.nulls import Null, chance
 from fixtures.verdicts import mean_measurement, record
 from reports.details import SHOWN, detail
 from reports.figures import ACCENT, DRAWN, INK, dose_response, figures, trajectory
+from reports.figures.drawing import OTHER, styled
 from reports.record import Record, parse_record
 from reports.render import family_rows, leaderboard_row, markdown, terminal
 from reports.scores import risk
@@ -159,6 +160,51 @@ def test_a_strength_at_which_nothing_could_be_measured_leaves_a_gap(key: str) ->
     broken = window()
     broken["points"][1][key] = None
     assert ElementTree.fromstring(drawn(dose_response, dose(broken))).tag == f"{SVG}svg"
+
+
+def spread(*scores: float, **changes: Any) -> Record:
+    items = [{"id": f"t{i}", "cluster": f"t{i}", "score": score} for i, score in enumerate(scores)]
+    return small_record(**{"family": "intensity", "items": items, "value": sum(scores) / len(scores), **changes})
+
+
+def shown(family: str, made: Record) -> str:
+    return drawn(styled(DRAWN[family][0].draw), made)
+
+
+def test_a_value_is_drawn_beside_its_nulls_under_the_scores_that_it_is_the_mean_of() -> None:
+    found = shown("intensity", spread(0.25, 0.5, 0.9))
+    named = {null["kind"] for null in spread(0.5).nulls}
+    assert named
+    assert named | {"value", "each pair"} <= set(texts(found))
+    assert [fill for fill, _ in markers(found)].count(ACCENT) == 1
+    more = shown("intensity", spread(0.25, 0.5, 0.9, 0.55))
+    assert more.count("<use") == found.count("<use") + 1
+
+
+def test_scores_on_another_scale_than_the_value_are_left_out() -> None:
+    found = shown("monitoring", spread(-20.0, 30.0, family="monitoring", value=0.6))
+    assert "value" in texts(found)
+    assert "each pair" not in texts(found)
+
+
+def test_cases_with_the_same_items_and_other_nulls_have_figures_of_their_own() -> None:
+    nulls = [{"kind": "text-only twin (TF-IDF)", "n": 1, "mean": 0.4, "p95": 0.4}]
+    found = figures(small_run(spread(0.5, 0.7, case="present"), spread(0.5, 0.7, case="beyond-words", nulls=nulls)))
+    assert "text-only twin (TF-IDF)" not in texts(found["intensity-present"])
+    assert "text-only twin (TF-IDF)" in texts(found["intensity-beyond-words"])
+
+
+def test_two_sides_are_drawn_beside_one_another_and_what_was_not_measured_leaves_a_gap() -> None:
+    rows = [
+        {"direction": "calm", "negative": 1.0, "positive": 3.0, "of": 4},
+        {"direction": "angry", "negative": None, "positive": 2.0, "of": 4},
+    ]
+    found = shown("asymmetry", small_record(family="asymmetry", details={"reach": rows}))
+    assert {"calm", "angry"} <= set(texts(found))
+    assert sorted(fill for fill, _ in markers(found) if fill in (ACCENT, OTHER)) == sorted([ACCENT, OTHER, OTHER])
+    asked = [{"emotion": "sad", "strength": 0.5, "steered": 1.0, "asked in words": 2.0}]
+    assert "sad" in texts(shown("prompting", small_record(family="prompting", details={"beside words": asked})))
+    assert DRAWN["prompting"][0].draw(small_record(family="prompting", details={})) is None
 
 
 def test_a_run_has_the_figures_of_its_records_by_family_and_case_and_none_of_others() -> None:

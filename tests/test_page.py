@@ -18,6 +18,7 @@ from reports.__main__ import main
 from reports.page import bar, page
 from tests.runs import small_record, small_run
 
+TEMPLATE = Path(figures.__file__).parents[1] / "template"
 EVIL = "<script>alert('evil')</script> & $x$"
 WINDOW = {
     "direction": EVIL,
@@ -139,6 +140,33 @@ def test_details_without_a_figure_to_draw_lose_no_report() -> None:
         if i < 2 or family in ("geometry", "circumplex", "blackmail")
     ]
     assert "could not be drawn" not in page(small_run(*records))
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of #rrggbb or #rgb (WCAG 2.2)."""
+    colour = colour if len(colour) == 7 else "#" + "".join(2 * digit for digit in colour[1:])
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(first: str, second: str) -> float:
+    """Return the contrast ratio of two colours, 1 to 21 (WCAG 2.2, 1.4.3)."""
+    dark, light = sorted((luminance(first), luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_words_stand_out_from_the_page_in_light_and_dark_and_in_print() -> None:
+    themes = re.findall(r":root \{(.*?)\}", (TEMPLATE / "report.css").read_text("utf-8"), re.DOTALL)
+    assert len(themes) == 3
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for theme in themes:
+        colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6});", theme))
+        grounds = {colours.pop("paper"), colours.pop("raised")}
+        del colours["line"]  # it parts rows and carries no word
+        assert set(colours) >= {"ink", "muted", "warm", "cool", "supported", "refuted", "inconclusive"}
+        low = {name: min(contrast(colour, ground) for ground in grounds) for name, colour in colours.items()}
+        assert min(low.values()) >= 4.5, low
 
 
 def test_a_bar_ends_where_its_scale_ends() -> None:

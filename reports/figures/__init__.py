@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reports.figures import bars, course, dose, heatmap, places
+from reports.figures import bars, clusters, course, dose, heatmap, places
 from reports.figures.drawing import ACCENT, INK, styled
 from reports.record import Record, Run
 
@@ -18,11 +18,15 @@ dose_response, trajectory = styled(dose.dose_response), styled(course.trajectory
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of figure: how it is drawn from a record (None where the record has no data for it), its name, and how to read it."""
+    """A kind of figure: how it is drawn from a record (None where the record has no data for it), its name, and how to read it.
+
+    `shared`: cases with the same details have the same figure.
+    """
 
     draw: Callable[[Record], str | None]
     title: str
     told: str
+    shared: bool = True
 
 
 PAIRS = Kind(
@@ -46,6 +50,12 @@ SHIFTS = Kind(
     "Shift of the act under every direction",
     "Filled: neutral text stays coherent. The grey bar holds 90% of random directions at its strength.",
 )
+SCORES = Kind(
+    clusters.scores,
+    "Value and nulls",
+    "Red: the value with its 95% interval. Grey: every null, from its mean to its 95th percentile. Black: what the value is the mean of.",
+    shared=False,
+)
 RATES = Kind(bars.rates, "Rates in sampled answers", "The share of misdeeds among readable answers of every arm.")
 
 DRAWN: dict[str, tuple[Kind, ...]] = {
@@ -64,6 +74,8 @@ DRAWN: dict[str, tuple[Kind, ...]] = {
     "geometry": (COSINES,),
     "circumplex": (CIRCUMPLEX,),
     "scenarios": (Kind(heatmap.confusion, "Which emotion was read", "Row: the emotion implied; column: the emotion read most strongly."),),
+    "intensity": (SCORES,),
+    "logit_lens": (SCORES,),
     "self_steering": (Kind(bars.lifts, "Each vector on its own word", "Red: lift of its own word. Grey: 90% of random directions."),),
     "cross_emotion": (
         Kind(heatmap.effects, "Effect of each vector on every emotion word", "Red: the word becomes likelier; blue: less likely."),
@@ -75,6 +87,9 @@ DRAWN: dict[str, tuple[Kind, ...]] = {
             "Red: coherent and beyond random; filled: coherent; hollow: not coherent. Grey area: share of texts that stay coherent.",
         ),
     ),
+    "flip": (SCORES,),
+    "asymmetry": (Kind(clusters.sides_of_strength, "Where the text breaks", "How far each direction can be steered to either side."),),
+    "prompting": (Kind(clusters.words, "Steered and asked for in words", "Each row is an emotion."),),
     "side_effects": (
         Kind(dose.costs, "What steering costs neutral text", "Further nats per token; dashed: random directions of the same norm."),
     ),
@@ -89,8 +104,10 @@ DRAWN: dict[str, tuple[Kind, ...]] = {
             trajectory,
             "Read-out over a session",
             "Red: the emotion, less the same steps of other work. Grey: 90% of random directions.",
+            shared=False,
         ),
     ),
+    "monitoring": (SCORES,),
 }
 """The kinds of figure of each family, first come first: a record has the first that its details allow."""
 
@@ -136,7 +153,8 @@ def drawings(run: Run) -> tuple[dict[str, tuple[Kind, str]], dict[str, str]]:
         # cases of one claim often share their data, and drawing takes longest
         shared = {key: value for key, value in (record.details or {}).items() if key != "twins"}
         places = [{key: value for key, value in item.items() if key != "score" or "elo" in item} for item in record.items]
-        key = json.dumps([record.family, record.case == "rising", shared, places], sort_keys=True, default=str)
+        own = record.case if any(not kind.shared for kind in DRAWN.get(record.family, ())) else None
+        key = json.dumps([record.family, own, shared, places], sort_keys=True, default=str)
         try:
             found = before[key] = before[key] if key in before else of_record(record)
         except Exception as error:  # whatever breaks in a figure must not lose the report
