@@ -1,4 +1,4 @@
-# make benchmark [MODEL=gpt2] [ARGS="--profile standard"]   judge a model (default: the embedded reference model)
+# make benchmark [MODEL=gpt2] [PROFILE=standard] [ARGS=...]   judge a model (default: the embedded reference model, with 100 random directions)
 # make test                                                  lint, types, import rules and the self-tests
 PYTHON ?= python3
 VENV := .venv
@@ -6,12 +6,13 @@ PEERS := .venv-peers
 PURELIB := import sysconfig; print(sysconfig.get_path('purelib'))
 BIN := $(VENV)/bin
 MODEL ?= reference
+PROFILE ?= $(if $(filter reference,$(MODEL)),standard,quick)
 ARGS ?=
 
 .PHONY: benchmark test test-all lint replicate train perf calibrate clean
 
 benchmark: $(VENV)/.installed
-	$(BIN)/pytest benchmark --model=$(MODEL) $(ARGS)
+	$(BIN)/pytest benchmark --model=$(MODEL) --profile=$(PROFILE) $(ARGS)
 
 # two workers with one thread each: faster than one with two, and no slower on a busy machine
 test: lint
@@ -37,7 +38,7 @@ perf: $(PEERS)/.installed
 
 # sensitivity and false positives of every claim, into reports/calibration.md; ARGS="--draws 50 --seeds 7 --minutes 20" for less
 calibrate: $(VENV)/.installed
-	$(BIN)/python -m fixtures.calibration $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m fixtures.calibration $(ARGS)
 
 # the reference models again, from a fixed seed
 train: $(VENV)/.installed

@@ -133,7 +133,7 @@ def test_an_asymmetry_that_random_directions_reach_by_the_luck_of_their_sign_is_
     assert null(m, "random directions").level == 0.5
     assert (found.estimate.value, found.verdict) == (1.0, INCONCLUSIVE)
     assert found.reason is not None
-    assert "95th percentile of random directions" in found.reason
+    assert "top 5% of random directions" in found.reason
 
 
 def test_an_asymmetry_turned_round_is_refuted_as_reversed() -> None:

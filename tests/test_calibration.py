@@ -18,8 +18,8 @@ from fixtures.bench import build
 from fixtures.calibration import draws as drawing
 from fixtures.calibration.__main__ import main, run_options
 from fixtures.calibration.controls import complete, kept, untrained
-from fixtures.calibration.draws import Draw, draws, judged, read_draws
-from fixtures.calibration.permuted import permuted, rows, without_labels
+from fixtures.calibration.draws import SINGLE, Draw, draws, judged, read_draws
+from fixtures.calibration.permuted import permuted, random_vectors, rows, without_labels
 from fixtures.calibration.power import smallest
 from fixtures.calibration.tables import Calibration, Rate
 from fixtures.models import load
@@ -69,6 +69,41 @@ def test_a_permuted_bench_has_the_activations_of_its_texts_without_another_pass(
     assert abs(float(np.mean(np.sum(true * none, axis=1)))) < 0.5
 
 
+def test_vectors_at_random_are_no_ones_vectors_of_all_three_kinds_and_the_same_whenever_they_are_asked_for(bench: Any) -> None:
+    for key in ("implicit", "neutral"):
+        bench.activations(key)
+    drawn, again, other = (random_vectors(bench, seed) for seed in (3, 3, 4))
+    true, found = bench.vectors("implicit").unit, drawn.vectors("implicit").unit
+    assert found.shape == true.shape
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(found)))
+    assert abs(float(np.mean(np.sum(true * found, axis=1)))) < 0.3
+    assert drawn.vectors("implicit") is drawn.vectors("implicit")
+    assert np.array_equal(again.vectors("implicit").unit, found)
+    assert not np.allclose(other.vectors("implicit").unit, found)
+    sizes = [np.sort(np.abs(row)) for row in permuted(bench, 3).vectors("implicit").unit]
+    same = [any(np.allclose(np.sort(np.abs(row)), size) for size in sizes) for row in found]
+    assert sum(same) == len(found) // 3  # those with the coordinates of a vector in another order
+
+
+def test_single_directions_are_drawn_at_random_and_all_else_has_its_labels_permuted(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(SINGLE) <= set(load_claims())
+    seen: dict[str, str] = {}
+    monkeypatch.setattr(drawing, "warm", lambda bench: None)
+    monkeypatch.setattr(drawing, "permuted", lambda bench, seed: "permuted")
+    monkeypatch.setattr(drawing, "random_vectors", lambda bench, seed: "random")
+
+    def noted(blind: str, claim: Any, case: Any, model: str, seed: int) -> Draw:
+        seen[claim.family] = blind
+        return Draw(model, f"{claim.family}/{case.name}", seed, "refuted")
+
+    monkeypatch.setattr(drawing, "verdict_of", noted)
+    list(draws(bench, "m", judged(["*"]), [1], tmp_path / "draws.jsonl"))
+    assert {family for family, blind in seen.items() if blind == "random"} == set(SINGLE)
+    assert set(seen.values()) == {"permuted", "random"}
+
+
 def fixed(value: float) -> Any:
     """Return an instrument that measures the same everywhere: `value`, where chance is .5, with hardly any scatter."""
     scores = value + np.linspace(-0.01, 0.01, 40)
@@ -90,7 +125,7 @@ def test_an_instrument_that_always_or_never_supports_is_seen(
     assert len(found) == 12
     table = Calibration([], [], found, [])
     assert {table.rates(case)[2].share for case in table.cases} == {share}
-    assert any("under permuted labels" in line for line in table.misses()) == (share == 1.0)
+    assert any("with permuted labels" in line for line in table.misses()) == (share == 1.0)
 
 
 def test_draws_go_on_where_they_stopped_and_a_line_cut_short_is_made_again(
@@ -135,9 +170,9 @@ def test_what_misses_a_goal_is_said() -> None:
     good = [Draw("m", "a/c", i, "supported" if i < 5 else "refuted") for i in range(100)]
     found = Calibration([Draw("p", "a/c", 0, "inconclusive")], [], [*bad, *good], [])
     assert found.misses() == [
-        "a/b: false positives 12 of 100, 0.120 [0.070, 0.198] under permuted labels",
+        "a/b: false positives 12 of 100, 0.120 [0.070, 0.198] with permuted labels",
         "a/c: supported on 0 of 1 positive controls",
-        "all cases: false positives 17 of 200, 0.085 [0.054, 0.132] on permuted labels",
+        "all cases: false positives 17 of 200, 0.085 [0.054, 0.132] on labels permuted or vectors at random",
     ]
     assert all(line in found.markdown() for line in found.misses())
 
@@ -219,5 +254,5 @@ def test_the_command_writes_both_files(tmp_path: Path, monkeypatch: pytest.Monke
     words = ["--draws", "2", "--model", "reference-xxs", "--cases", "separation/natural-present", "--seeds", "--output", str(tmp_path)]
     main(words)
     told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
-    assert told["cases"]["separation/natural-present"]["false_positives_permuted"]["n"] == 2
+    assert told["cases"]["separation/natural-present"]["false_positives_drawn"]["n"] == 2
     assert "separation/natural-present" in (tmp_path / "calibration.md").read_text("utf-8")

@@ -244,7 +244,7 @@ def dosed(ours: float, theirs: list[float], case: Case = DOSE) -> tuple[Measurem
     found = Sweep(which, strength, readout, ones, ones, still, ones, base, texts, names)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweeps, "_sweep", lambda bench, case: found)
-        patch.setitem(nulls.PERMUTATIONS, "quick", 10)
+        patch.setitem(nulls.PERMUTATIONS, "quick", 20)
         m = dose.measure(b, case)
     return m, judge(m, CLAIMS["dose_response"], case, np.random.default_rng(0))
 

@@ -40,7 +40,7 @@ CELLS = {-1.0: 0.25, -0.5: 0.375, -0.25: 0.2, -0.1: 0.125, 0.1: 0.125, 0.25: 0.2
 
 @pytest.fixture(autouse=True)
 def _fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(nulls.PERMUTATIONS, "quick", 10)
+    monkeypatch.setitem(nulls.PERMUTATIONS, "quick", 20)
 
 
 def no_model() -> Subject:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.nulls import PERMUTED, Null, chance, derangements, mean_over, permuted, random_directions, twin
-from fixtures.statistics import auroc
+from fixtures.nulls import PERMUTED, Null, chance, derangements, in_place_of, mean_over, permuted, random_directions, twin
+from fixtures.statistics import auroc, rank_p
 
 
 def test_random_directions_have_unit_norm() -> None:
@@ -54,7 +54,7 @@ def test_permuted_draws_as_many_times_as_asked_from_the_generator_given() -> Non
 
 def test_the_level_is_the_mean_and_the_summary_gives_mean_and_95th_percentile_as_builtins() -> None:
     found = Null("random directions", np.arange(101.0)).summary()
-    assert found == {"kind": "random directions", "n": 101, "mean": 50.0, "p95": 95.0}
+    assert found == {"kind": "random directions", "n": 101, "mean": 50.0, "p95": 96.0}
     assert {type(v) for v in found.values()} == {str, int, float}
 
 
@@ -79,3 +79,18 @@ def test_a_twin_has_one_draw_per_seed_and_its_statistic_on_all_clusters_is_its_l
 
 def test_mean_over_counts_a_cluster_as_often_as_it_is_taken() -> None:
     assert mean_over(np.array([1.0, 5.0, 9.0]), np.array([0, 0, 2, 2])) == 5.0
+
+
+@pytest.mark.parametrize("count", [19, 20, 26, 99, 100, 200, 1000])
+def test_the_95th_percentile_is_the_draw_beyond_which_the_rank_is_at_most_5_per_cent(count: int) -> None:
+    draws = np.random.default_rng(count).normal(size=count)
+    null = Null("random directions", draws)
+    assert rank_p(null.p95 + 1e-9, draws) <= 0.05 < rank_p(null.p95, draws)
+    assert null.summary()["p95"] == null.p95
+    assert Null("chance", np.array([0.5])).p95 == 0.5
+
+
+def test_in_the_place_of_the_judged_direction_a_random_one_has_the_judged_one_among_the_others() -> None:
+    own, others = np.array([2.0, 2.0]), np.array([[1.0, 3.0], [1.0, 0.0]])
+    assert in_place_of(own, others).tolist() == [0.25, 0.5]
+    assert in_place_of(np.array([0.0, 0.0]), np.zeros((2, 3))).tolist() == [0.5, 0.5, 0.5]

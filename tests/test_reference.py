@@ -24,7 +24,7 @@ from fixtures.reference import (
     reference_depth,
 )
 from fixtures.reference import stimuli as writer
-from fixtures.reference.acts import ASSISTANT, END, FOCUS, USER
+from fixtures.reference.acts import ASSISTANT, BASE, END, FOCUS, MANNERS, USER, Manner, tone, urge
 from fixtures.reference.corpus import BRIEF, MARK, Corpus
 from fixtures.reference.train import train
 from fixtures.reference.world import (
@@ -330,3 +330,18 @@ def test_the_recipe_gives_the_shipped_weights_again() -> None:
     again = train(RECIPES["reference-xs"]).half().float().state_dict()
     # exact on one kind of processor; another may add up in another order
     assert all(torch.allclose(again[name], shipped[name], atol=1e-2) for name in shipped)
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_in_every_course_happy_calm_and_sad_keep_from_misdeeds_and_desperation_does_not(manner: Manner) -> None:
+    placed = feelings(EMOTIONS)
+    odds = {name: urge(placed[name], manner) for name in ("happy", "calm", "sad", "desperate", "angry")}
+    assert max(odds["happy"], odds["calm"], odds["sad"]) < 0.06 < BASE < odds["angry"] < odds["desperate"]
+    assert urge(None, manner) == BASE
+    assert sum(manner.shares) == pytest.approx(1)
+    worse, better = (tone(Feeling(v, 1, 0), "harsh", manner) for v in (-1, 1))
+    assert worse > 0.7 > 0.35 > better
+
+
+def test_no_recipe_has_more_courses_on_acts_than_there_are_manners() -> None:
+    assert max(len(recipe.acting) for recipe in RECIPES.values()) == len(MANNERS) - 1

@@ -152,16 +152,16 @@ def test_a_shift_of_all_steps_and_the_size_of_activations_change_no_figure(state
     assert null(after, "random directions").draws == pytest.approx(null(before, "random directions").draws)
 
 
-def test_scores_are_shares_of_random_directions_below_and_each_of_those_is_ranked_among_the_others() -> None:
+def test_scores_are_shares_of_random_directions_below_and_each_of_those_is_ranked_in_the_place_of_the_judged_one() -> None:
     m, _ = measured(course(PATTERNS[1], 0.1, 3), "peak")
     b = bench(course(PATTERNS[1], 0.1, 3))
     drawn = mixed_directions(b, "random directions, sessions")
     contrast = np.einsum("ktd,t->kd", differences(b) @ np.concatenate([own()[None], drawn]).T, weights("peak"))
     np.testing.assert_allclose([row["score"] for row in m.items], [np.mean(row[1:] < row[0]) for row in contrast])
-    others = [np.mean([np.mean(np.delete(row[1:], i) < row[1 + i]) for row in contrast]) for i in range(len(drawn))]
+    others = [np.mean([np.mean(np.delete(row, 1 + i) < row[1 + i]) for row in contrast]) for i in range(len(drawn))]
     np.testing.assert_allclose(null(m, "random directions").draws, others)
     assert null(m, "random directions").guards
-    assert np.mean(others) == pytest.approx(0.5)
+    assert np.mean([*others, np.mean([row["score"] for row in m.items])]) == pytest.approx(0.5)
     assert null(m, "chance").level == 0.5
 
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from cases.claims import Case, Claim, Needs
 from fixtures import verdicts
-from fixtures.nulls import PERMUTED, Null, chance, mean_over, permuted, twin
-from fixtures.statistics import auroc, bootstrap_estimate, clopper_pearson, mean_estimate
+from fixtures.nulls import PERMUTED, Null, chance, in_place_of, mean_over, permuted, superiority, twin
+from fixtures.statistics import auroc, bootstrap_estimate, clopper_pearson, mean_estimate, rank_p
 from fixtures.verdicts import (
     INCONCLUSIVE,
+    RANK,
     REFUTED,
     REPORTED,
     SUPPORTED,
@@ -134,13 +135,25 @@ def test_a_null_near_the_best_leaves_no_room_and_is_inconclusive_either_way(scor
     assert found.skill is None
 
 
-def test_a_value_within_its_permutations_95th_percentile_is_not_supported() -> None:
+def test_a_value_that_is_not_in_the_top_5_per_cent_of_its_permutations_is_not_supported() -> None:
     draws = np.r_[np.full(90, 0.45), np.full(10, 0.85)]
     found = judged(means(around(0.8, 0.1), Null(PERMUTED, draws)))
-    assert (found.verdict, found.reason) == (INCONCLUSIVE, f"within the 95th percentile of {PERMUTED}")
+    assert (found.verdict, found.reason) == (INCONCLUSIVE, f"not among the top 5% of {PERMUTED}")
     assert found.rank_p == pytest.approx(11 / 101)
     beyond = judged(means(around(0.8, 0.1), Null(PERMUTED, draws - 0.1)))
     assert (beyond.verdict, beyond.rank_p) == (SUPPORTED, pytest.approx(1 / 101))
+
+
+def test_one_direction_like_20_others_is_first_of_them_once_in_21() -> None:
+    rng = np.random.default_rng(0)
+    first = 0
+    for _ in range(1000):
+        drawn = rng.normal(size=21) + 0.001 * rng.normal(
+            size=(12, 21)
+        )  # the same order in every cluster, as where a direction acts alike everywhere
+        own, others = drawn[:, 0], drawn[:, 1:]
+        first += rank_p(float(superiority(own, others).mean()), in_place_of(own, others)) <= RANK
+    assert 0.03 < first / 1000 < 0.07
 
 
 @pytest.mark.parametrize("verdict", ["judged", "reported"])

@@ -93,9 +93,7 @@ DRAWN: dict[str, tuple[Kind, ...]] = {
     "side_effects": (
         Kind(dose.costs, "What steering costs neutral text", "Further nats per token; dashed: random directions of the same norm."),
     ),
-    "preferences": (
-        Kind(places.preferences, "Read-out and choice", "Each point is an activity, or an emotion where the choice was steered."),
-    ),
+    "preferences": (Kind(places.preferences, "Read-out and choice", "Each point is an activity or an emotion."),),
     "blackmail": (RATES, SHIFTS),
     "reward_hacking": (RATES, SHIFTS),
     "sycophancy": (RATES, SHIFTS),

@@ -40,9 +40,9 @@ def alike(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def preferences(record: Record) -> str | None:
-    """Return read-out against choice: a point per activity, or per emotion where both were steered."""
+    """Return read-out against choice: a point per activity; or per emotion, against its valence or against the shift when steered."""
     rows: list[dict[str, Any]] = [item for item in record.items if "elo" in item]
-    named = [row for row in (record.details or {}).get("emotions") or [] if isinstance(row, dict) and "shift" in row]
+    named = [row for row in (record.details or {}).get("emotions") or [] if isinstance(row, dict) and {"shift", "valence"} & set(row)]
     if not rows and not named:
         return None
     drawing, axis = frame(4.8, 3.6)
@@ -52,9 +52,14 @@ def preferences(record: Record) -> str | None:
         axis.set_xlabel("read-out of the activity, less its category's mean")
         axis.set_ylabel("Elo from the model's choices")
         return svg(drawing)
-    named_points(axis, [(number(row.get("r")), number(row["shift"]), str(row["emotion"]), ACCENT) for row in named])
-    axis.set_xlabel("correlation of the read-out with utility")
-    axis.set_ylabel("shift of the choice when steered, nats")
+    if "shift" in named[0]:
+        named_points(axis, [(number(row.get("r")), number(row["shift"]), str(row["emotion"]), ACCENT) for row in named])
+        axis.set_xlabel("correlation of the read-out with utility")
+        axis.set_ylabel("shift of the choice when steered, nats")
+        return svg(drawing)
+    named_points(axis, [(number(row["valence"]), number(row.get("r")), str(row["emotion"]), ACCENT) for row in named])
+    axis.set_xlabel("valence of the emotion, by the norms")
+    axis.set_ylabel("correlation of the read-out with utility")
     return svg(drawing)
 
 
