@@ -78,6 +78,7 @@ def test_vectors_at_random_are_no_ones_vectors_of_all_three_kinds_and_the_same_w
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(found)))
     assert abs(float(np.mean(np.sum(true * found, axis=1)))) < 0.3
     assert drawn.vectors("implicit") is drawn.vectors("implicit")
+    assert np.array_equal(drawn.vectors("implicit").raw, drawn.vectors("implicit").denoised)
     assert np.array_equal(again.vectors("implicit").unit, found)
     assert not np.allclose(other.vectors("implicit").unit, found)
     sizes = [np.sort(np.abs(row)) for row in permuted(bench, 3).vectors("implicit").unit]

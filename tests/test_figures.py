@@ -207,6 +207,13 @@ def test_two_sides_are_drawn_beside_one_another_and_what_was_not_measured_leaves
     assert DRAWN["prompting"][0].draw(small_record(family="prompting", details={})) is None
 
 
+def test_read_outs_are_drawn_against_valence_with_the_names_of_the_ends_alone() -> None:
+    rows = [{"emotion": f"e{i}", "valence": i / 10, "r": 0.5 if i % 2 else -0.5 - i / 100} for i in range(-5, 6)]
+    found = shown("preferences", small_record(family="preferences", case="follow", details={"emotions": rows}))
+    assert {text for text in texts(found) if re.fullmatch(r"e-?\d", text)} == {"e-5", "e5", "e4"}
+    assert "valence of the emotion, by the norms" in texts(found)
+
+
 def test_a_run_has_the_figures_of_its_records_by_family_and_case_and_none_of_others() -> None:
     run = small_run(dose(), dose(case="fear-contrast"), dose(case="empty", details={}), course(), course(case="peak"), small_record())
     found = figures(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,12 @@ def preferences(record: Record) -> str | None:
         axis.set_xlabel("correlation of the read-out with utility")
         axis.set_ylabel("shift of the choice when steered, nats")
         return svg(drawing)
-    named_points(axis, [(number(row["valence"]), number(row.get("r")), str(row["emotion"]), ACCENT) for row in named])
+    points = [(number(row["valence"]), number(row.get("r")), str(row["emotion"]), ACCENT) for row in named]
+    axis.plot([x for x, *_ in points], [y for _, y, *_ in points], "o", color=ACCENT, alpha=0.7, markersize=4)
+    # emotions of one side often read alike, so that only the ends have room for their names
+    named_points(
+        axis, list({end[2]: end for k in (0, 1) for end in (min(points, key=itemgetter(k)), max(points, key=itemgetter(k)))}.values())
+    )
     axis.set_xlabel("valence of the emotion, by the norms")
     axis.set_ylabel("correlation of the read-out with utility")
     return svg(drawing)
