@@ -12,7 +12,7 @@ from typing import Any
 
 PATH = Path(__file__).parent / "blind_labels.jsonl"
 OTHERS = Path(__file__).parent / "blind_labels_others.jsonl"
-"""Labels of the scenarios (one of twelve emotions), of the texts of other kinds (one of thirty, or "none"), and of those about behaviour."""
+"""Labels of the scenarios (one of twelve emotions), of the texts of other kinds (one of thirty, or "none"), and those on behaviour."""
 
 
 @dataclass(frozen=True)
