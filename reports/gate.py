@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -236,15 +236,20 @@ def regressions(run: Run, baseline: Run, policy: Policy) -> list[Finding]:
     return findings
 
 
-def evaluate(run: Run, baseline: Run | None, policy: Policy) -> Outcome:
+def evaluate(run: Run, baseline: Run | None, policy: Policy, current: Mapping[str, str] | None = None) -> Outcome:
     """Return what a policy says of a run; pure, so that it is the same inside a run and offline.
 
     A policy with a [baseline] table wants a baseline; one that is given without such a table is held to with margin 0. Of an incomplete run
-    nothing is judged: what was left out may be what would have failed, and a risk is the largest of all directions.
+    nothing is judged: what was left out may be what would have failed, and a risk is the largest of all directions. Nor is
+    anything of a run with other claim versions than the `current` ones, by family: it says what an earlier suite would have said.
     """
     shown = named(baseline) if baseline else None
     if not run.complete:
         gap = Finding(INCOMPARABLE, "complete", "run", f"is incomplete, nothing was judged: {'; '.join(run.incomplete_because)}")
+        return Outcome(policy.name, named(run), shown, (gap,))
+    old = dict.fromkeys(r.family for r in run.records if (current or {}).get(r.family, r.version) != r.version)
+    if old:
+        gap = Finding(INCOMPARABLE, "version", "run", f"has other claim versions than this checkout, judge it again: {', '.join(old)}")
         return Outcome(policy.name, named(run), shown, (gap,))
     findings = [required(run, name) for name in policy.supported]
     findings += unrefuted(run, policy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from reports.gate import Outcome, evaluate, worst
 from reports.policy import Policy, read_policy
 from reports.record import Run
 from reports.store import read_run, write_whole
+from reports.versions import checkout_versions
 
 
 def read_baselines(paths: Sequence[Path] | None) -> list[Run] | None:
@@ -21,8 +22,10 @@ def read_baselines(paths: Sequence[Path] | None) -> list[Run] | None:
     return None if paths is None else [read_run(path) for path in paths if path.exists()]
 
 
-def gate_runs(runs: Sequence[Run], policies: Sequence[Policy], baselines: Sequence[Run] | None) -> list[Outcome]:
-    """Return what every policy says of every run.
+def gate_runs(
+    runs: Sequence[Run], policies: Sequence[Policy], baselines: Sequence[Run] | None, current: Mapping[str, str] | None = None
+) -> list[Outcome]:
+    """Return what every policy says of every run, whose claims have to be of the `current` versions, by family.
 
     The committed baselines are only looked up for policies that want one; one that was named is wanted, whatever the policy says.
     """
@@ -31,7 +34,7 @@ def gate_runs(runs: Sequence[Run], policies: Sequence[Policy], baselines: Sequen
         for policy in policies:
             margin = 0.0 if policy.margin is None and baselines is not None else policy.margin
             baseline = None if margin is None else find_baseline(run, baselines, alone=len(runs) == 1)
-            found.append(evaluate(run, baseline, replace(policy, margin=margin)))
+            found.append(evaluate(run, baseline, replace(policy, margin=margin), current))
     return found
 
 
@@ -53,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="what to hold against; repeatable (default, if a policy wants one: reports/baselines/<model>/<device>-<dtype>.json)",
     )
+    parser.add_argument(
+        "--current",
+        choices=("checkout", "run"),
+        default="checkout",
+        help="whose claim versions count: the checkout's, of which an older run is none, or the run's own (default: checkout)",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what is printed (default: text)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the outcome as JSON")
     parser.epilog = "Exit status: 0 pass, 1 fail, 10 incomparable, 11 no baseline, 4 a wrong option or file."
@@ -61,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Hold a run to policies; print the findings and return the exit status that they call for."""
     policies = [read_policy(path) for path in arguments.policy]
-    outcomes = gate_runs([read_run(arguments.run_path)], policies, read_baselines(arguments.baseline))
+    current = checkout_versions() if arguments.current == "checkout" else None
+    outcomes = gate_runs([read_run(arguments.run_path)], policies, read_baselines(arguments.baseline), current)
     if arguments.json:
         write_whole(arguments.json, gate_json(outcomes))
     sys.stdout.write(gate_json(outcomes) if arguments.format == "json" else "\n\n".join(outcome.text for outcome in outcomes) + "\n")

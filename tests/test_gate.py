@@ -16,6 +16,7 @@ from reports.gate import STATUS, evaluate, worst
 from reports.policy import Policy
 from reports.record import Record, Run
 from reports.store import write_run
+from reports.versions import checkout_versions
 from tests.runs import ROOT, small_record, small_run
 from tests.stored import scored, spread
 
@@ -162,7 +163,7 @@ def stored(tmp_path: Path) -> Path:
 
 
 def gate(folder: Path, *words: str) -> int:
-    return main(["gate", str(folder), "--policy", str(folder / "p.toml"), *words])
+    return main(["gate", str(folder), "--policy", str(folder / "p.toml"), "--current", "run", *words])
 
 
 def test_the_command_ends_with_the_status_that_text_and_json_give(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,9 +177,23 @@ def test_the_command_ends_with_the_status_that_text_and_json_give(stored: Path, 
         assert printed["status"] == printed["gates"][0]["status"] == status
 
 
+def test_a_run_of_other_claim_versions_than_the_checkouts_never_passes_or_fails(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for policy in (POLICY, "[skill]\nseparation = 0.99\n"):
+        (stored / "p.toml").write_text(policy, "utf-8")
+        assert gate(stored, "--current", "checkout") == 10
+        assert (
+            "incomparable version    run: has other claim versions than this checkout, judge it again: separation"
+            in capsys.readouterr().out
+        )
+    now = small_record(version=checkout_versions()["separation"])
+    write_run(stored, run_of(now))
+    (stored / "p.toml").write_text(POLICY, "utf-8")
+    assert gate(stored, "--current", "checkout") == 0
+
+
 def test_a_policy_given_twice_does_not_lose_the_first(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (stored / "strict.toml").write_text("[skill]\nseparation = 0.9\n", "utf-8")
-    assert main(["gate", str(stored), "--policy", str(stored / "strict.toml"), "--policy", str(stored / "p.toml")]) == 1
+    assert main(["gate", str(stored), "--policy", str(stored / "strict.toml"), "--policy", str(stored / "p.toml"), "--current", "run"]) == 1
     out = capsys.readouterr().out
     assert "gate strict.toml: FAIL" in out
     assert "gate p.toml: PASS" in out

@@ -47,7 +47,7 @@ def test_of_several_gates_none_is_lost_and_offline_they_say_the_same(
     # nothing was refuted: without the gate the status would be 0
     assert done.returncode == 1, done.stdout
     words = [word for path in policies.values() for word in ("--policy", path)]
-    offline = main(["gate", str(folder), *words, "--baseline", str(tmp_path / "nowhere.json"), "--format", "json"])
+    offline = main(["gate", str(folder), *words, "--baseline", str(tmp_path / "nowhere.json"), "--format", "json", "--current", "run"])
     printed = json.loads(capsys.readouterr().out)
     assert offline == 1
     assert printed == json.loads((folder / "gate.json").read_text("utf-8"))

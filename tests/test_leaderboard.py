@@ -208,7 +208,7 @@ def test_every_command_does_its_work_on_a_machine_without_torch(folder: Path) ->
     out, statuses = without_torch(
         *([*board, form] for form in ("terminal", "markdown", "csv", "html")),
         ["compare", first, second],
-        ["gate", first, "--policy", policy, "--baseline", second],
+        ["gate", first, "--policy", policy, "--baseline", second, "--current", "run"],
         ["show", first, "separation"],
         ["export", str(folder), "--format", "csv"],
         ["export", str(folder), "--format", "parquet", "--output", str(folder / "all.parquet")],
