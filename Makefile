@@ -38,7 +38,7 @@ perf: $(PEERS)/.installed
 
 # sensitivity and false positives of every claim, into reports/calibration.md; ARGS="--draws 50 --seeds 7 --minutes 20" for less
 calibrate: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m fixtures.calibration $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m fixtures.calibration --readme README.md $(ARGS)
 
 # the reference models again, from a fixed seed
 train: $(VENV)/.installed

@@ -16,7 +16,7 @@ from cases.claims import load_claims
 from cases.stimuli import load_stimuli
 from fixtures.bench import build
 from fixtures.calibration import draws as drawing
-from fixtures.calibration.__main__ import main, run_options
+from fixtures.calibration.__main__ import MARKS, main, run_options
 from fixtures.calibration.controls import complete, kept, untrained
 from fixtures.calibration.draws import SINGLE, Draw, draws, judged, read_draws
 from fixtures.calibration.permuted import permuted, random_vectors, rows, without_labels
@@ -257,3 +257,42 @@ def test_the_command_writes_both_files(tmp_path: Path, monkeypatch: pytest.Monke
     told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
     assert told["cases"]["separation/natural-present"]["false_positives_drawn"]["n"] == 2
     assert "separation/natural-present" in (tmp_path / "calibration.md").read_text("utf-8")
+
+
+def test_a_readmes_table_is_replaced_between_its_marks_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    text = tmp_path / "README.md"
+    text.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n", "utf-8")
+    words = ["--draws", "0", "--seeds", "--output", str(tmp_path / "out"), "--readme", str(text)]
+    assert main(words) == 0
+    written = text.read_text("utf-8")
+    assert written.startswith(f"before\n{MARKS[0]}\n| family")
+    assert written.endswith(f"{MARKS[1]}\nafter\n")
+    assert "old" not in written
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["README.md"]
+
+
+@pytest.mark.parametrize("text", ["no marks", f"{MARKS[1]} {MARKS[0]}", f"{MARKS[0]}{MARKS[0]}{MARKS[1]}", MARKS[0]])
+def test_a_readme_without_its_marks_is_refused_before_anything_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(text, "utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--draws", "0", "--seeds", "--readme", str(path)])
+    assert stopped.value.code == 4
+    assert "it needs one <!-- calibration -->" in capsys.readouterr().err
+    assert path.read_text("utf-8") == text
+
+
+def test_the_table_by_family_adds_the_cases_and_names_the_worst() -> None:
+    drawn = [
+        Draw("m", f"blackmail/{case}", i, "supported" if i < k else "refuted") for case, k in (("calm", 3), ("sad", 1)) for i in range(10)
+    ]
+    found = Calibration([Draw("p", "blackmail/calm", 0, "supported")], [], drawn, [])
+    row = next(line for line in found.families().splitlines() if "`blackmail`" in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[0] == "`blackmail`"
+    assert cells[1].startswith("1 of 1, 1.000")
+    assert cells[3].startswith("4 of 20, 0.200")
+    assert cells[4:] == ["random vectors", "calm 0.300"]
