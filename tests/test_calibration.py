@@ -15,9 +15,10 @@ import pytest
 from cases.claims import load_claims
 from cases.stimuli import load_stimuli
 from fixtures.bench import build
+from fixtures.calibration import controls
 from fixtures.calibration import draws as drawing
 from fixtures.calibration.__main__ import MARKS, main, run_options
-from fixtures.calibration.controls import complete, kept, untrained
+from fixtures.calibration.controls import code_hash, complete, kept, untrained
 from fixtures.calibration.draws import SINGLE, Draw, draws, judged, read_draws
 from fixtures.calibration.permuted import permuted, random_vectors, rows, without_labels
 from fixtures.calibration.power import smallest
@@ -181,6 +182,28 @@ def test_what_misses_a_goal_is_said() -> None:
 def test_what_broke_and_controls_without_a_run_are_never_hidden() -> None:
     found = Calibration([], [], [Draw("m", "a/b", 1, "error", reason="KeyError: 'x'")], [], ["reference-m-seed8"])
     assert found.misses() == ["reference-m-seed8: no complete run came of it", "a/b: broke 1 times (KeyError: 'x')"]
+
+
+def test_what_is_only_reported_has_no_row() -> None:
+    found = Calibration(
+        [], [Draw("m", "a/told", 0, "reported"), Draw("m", "a/b", 0, "refuted")], [Draw("m", "c/d", 1, "not applicable")], []
+    )
+    assert found.cases == ["a/b"]
+    assert "`c`" not in found.families()
+
+
+def test_a_hash_of_code_leaves_out_what_only_tells_and_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = ["benchmark/test_a.py", "cases/a.toml", "fixtures/a.py", "fixtures/calibration/draws.py", "fixtures/calibration/tables.py"]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a", "utf-8")
+    monkeypatch.setattr(controls, "ROOT", tmp_path)
+    before = code_hash()
+    for name in files:
+        (tmp_path / name).write_text("b", "utf-8")
+        changed = code_hash() != before
+        assert changed == (name != "fixtures/calibration/tables.py"), name
+        before = code_hash()
 
 
 def test_only_complete_runs_count(tmp_path: Path) -> None:
