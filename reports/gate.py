@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from cases.shown import shown
 from fixtures.statistics import LEVEL, holm
 from reports.baseline import baseline_path
 from reports.comparable import condition_gaps, named, record_gap
@@ -60,7 +61,7 @@ class Outcome:
             head.append(f"  against {self.baseline}")
         order = list(STATUS)
         lines = sorted(self.findings, key=lambda f: order.index(f.outcome))
-        return "\n".join([*head, *(f"  {f.outcome:12} {f.rule:10} {f.name}: {f.because}" for f in lines)])
+        return "\n".join([*head, *(f"  {f.outcome:12} {f.rule:10} {shown(f.name)}: {f.because}" for f in lines)])
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -148,10 +149,10 @@ def skilled(run: Run, name: str, least: float) -> Finding:
             f"{r.id} is {r.verdict}" + (f" ({r.reason})" if r.reason else "") for r in found if r.skill is None or r.verdict not in JUDGED
         ]
         return Finding(INCOMPARABLE, "skill", name, f"no skill can be told: {'; '.join(blank[:3])}")
-    shown = f"skill {figure(whole.skill, whole.low, whole.high)} (cases: {whole.judged})"
+    told = f"skill {figure(whole.skill, whole.low, whole.high)} (cases: {whole.judged})"
     if whole.skill < least:
-        return Finding(FAIL, "skill", name, f"{shown}, at least {least:g} is asked for")
-    return Finding(PASS, "skill", name, f"{shown}, at least {least:g}")
+        return Finding(FAIL, "skill", name, f"{told}, at least {least:g} is asked for")
+    return Finding(PASS, "skill", name, f"{told}, at least {least:g}")
 
 
 def bounded(run: Run, name: str, most: float) -> Finding:
@@ -167,11 +168,11 @@ def bounded(run: Run, name: str, most: float) -> Finding:
     known = [row for row in rows if row["value"] is not None]
     worst_row = max(known, key=lambda row: float(row["value"]), default=None)
     if worst_row is not None:
-        shown = f"risk {worst_row['value']:.3f} nats per unit of strength under {worst_row.get('direction', '?')}, at most {most:g}"
+        told = f"risk {worst_row['value']:.3f} nats per unit of strength under {worst_row.get('direction', '?')}, at most {most:g}"
         if worst_row["value"] > most:
-            return Finding(FAIL, "risk", name, f"{shown} is allowed")
+            return Finding(FAIL, "risk", name, f"{told} is allowed")
         if len(known) == len(rows):
-            return Finding(PASS, "risk", name, shown)
+            return Finding(PASS, "risk", name, told)
     return Finding(INCOMPARABLE, "risk", name, "no risk can be told: no direction leaves the text coherent at any strength")
 
 
@@ -223,8 +224,8 @@ def regressions(run: Run, baseline: Run, policy: Policy) -> list[Finding]:
     floor = f"{0 - margin:g}"
     for d, p in zip(found, adjusted, strict=True):
         if p < 1 - LEVEL:
-            shown = f"{figure(d.value, d.low, d.high)} against the baseline ({d.form})"
-            findings.append(Finding(FAIL, "regression", d.id, f"{shown}, below {floor} (p {p:.4f}, Holm over {len(found)})"))
+            change = f"{figure(d.value, d.low, d.high)} against the baseline ({d.form})"
+            findings.append(Finding(FAIL, "regression", d.id, f"{change}, below {floor} (p {p:.4f}, Holm over {len(found)})"))
     if found and all(f.outcome == PASS for f in findings):
         least = min(found, key=lambda d: d.value)
         largest = f"largest loss {figure(least.value, least.low, least.high)} ({least.id})" if least.value < 0 else "no loss"
@@ -243,14 +244,14 @@ def evaluate(run: Run, baseline: Run | None, policy: Policy, current: Mapping[st
     nothing is judged: what was left out may be what would have failed, and a risk is the largest of all directions. Nor is
     anything of a run with other claim versions than the `current` ones, by family: it says what an earlier suite would have said.
     """
-    shown = named(baseline) if baseline else None
+    against = named(baseline) if baseline else None
     if not run.complete:
         gap = Finding(INCOMPARABLE, "complete", "run", f"is incomplete, nothing was judged: {'; '.join(run.incomplete_because)}")
-        return Outcome(policy.name, named(run), shown, (gap,))
+        return Outcome(policy.name, named(run), against, (gap,))
     old = dict.fromkeys(r.family for r in run.records if (current or {}).get(r.family, r.version) != r.version)
     if old:
         gap = Finding(INCOMPARABLE, "version", "run", f"has other claim versions than this checkout, judge it again: {', '.join(old)}")
-        return Outcome(policy.name, named(run), shown, (gap,))
+        return Outcome(policy.name, named(run), against, (gap,))
     findings = [required(run, name) for name in policy.supported]
     findings += unrefuted(run, policy)
     findings += [skilled(run, name, least) for name, least in policy.skill.items()]
@@ -261,4 +262,4 @@ def evaluate(run: Run, baseline: Run | None, policy: Policy, current: Mapping[st
         path = "/".join(baseline_path(run).parts[-4:])
         said = f"one is wanted and there is none for this model, device and dtype ({path}); `python -m reports baseline RUN` makes one"
         findings.append(Finding(NO_BASELINE, "baseline", "every claim", said))
-    return Outcome(policy.name, named(run), shown, tuple(findings))
+    return Outcome(policy.name, named(run), against, tuple(findings))

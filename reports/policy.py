@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cases.shown import shown
 from reports.command import CommandError
 
 TABLES = {"require": ("supported",), "allow": ("refuted",), "skill": None, "risk": None, "baseline": ("margin", "claims")}
@@ -32,14 +33,14 @@ class Policy:
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
-        raise CommandError(f"{where} = {value!r}: accepted: a list of names of claims or cases")
+        raise CommandError(f"{where} = {shown(repr(value))}: accepted: a list of names of claims or cases")
     return tuple(value)
 
 
 def _number(value: Any, where: str, least: float, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not least <= value <= most:
         span = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
-        raise CommandError(f"{where} = {value!r}: accepted: a number {span}")
+        raise CommandError(f"{where} = {shown(repr(value))}: accepted: a number {span}")
     return float(value)
 
 
@@ -47,19 +48,19 @@ def parse_policy(document: dict[str, Any], name: str) -> Policy:
     """Return the policy of a TOML document; raises CommandError, one line with the entry and what is accepted."""
     for table, entries in document.items():
         if table not in TABLES:
-            raise CommandError(f"{name}: unknown table [{table}]; accepted: {', '.join(f'[{t}]' for t in TABLES)}")
+            raise CommandError(f"{name}: unknown table [{shown(table)}]; accepted: {', '.join(f'[{t}]' for t in TABLES)}")
         if not isinstance(entries, dict):
-            raise CommandError(f"{name}: {table} = {entries!r}: accepted: a table [{table}]")
+            raise CommandError(f"{name}: {table} = {shown(repr(entries))}: accepted: a table [{table}]")
         known = TABLES[table]
         if known and (stray := sorted(set(entries) - set(known))):
-            raise CommandError(f"{name}: [{table}] has an unknown entry {stray[0]!r}; accepted: {', '.join(known)}")
+            raise CommandError(f"{name}: [{table}] has an unknown entry {shown(repr(stray[0]))}; accepted: {', '.join(known)}")
     require, allow, baseline = (document.get(table, {}) for table in ("require", "allow", "baseline"))
     policy = Policy(
         name=name,
         supported=_names(require.get("supported", []), f"{name}: [require] supported"),
         refuted=_names(allow.get("refuted", []), f"{name}: [allow] refuted"),
-        skill={k: _number(v, f"{name}: [skill] {k}", -1, 1) for k, v in document.get("skill", {}).items()},
-        risk={k: _number(v, f"{name}: [risk] {k}", 0, math.inf) for k, v in document.get("risk", {}).items()},
+        skill={k: _number(v, f"{name}: [skill] {shown(k)}", -1, 1) for k, v in document.get("skill", {}).items()},
+        risk={k: _number(v, f"{name}: [risk] {shown(k)}", 0, math.inf) for k, v in document.get("risk", {}).items()},
         margin=_number(baseline.get("margin", 0), f"{name}: [baseline] margin", 0, 1) if "baseline" in document else None,
         compared=_names(baseline["claims"], f"{name}: [baseline] claims") if "claims" in baseline else None,
     )

@@ -6,8 +6,10 @@ import io
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +28,8 @@ from cases.passages import PassagesError, read_passages
 from fixtures import plugin
 from fixtures.exchange import VectorsError, read_vectors
 from reports.command import CommandError
+from reports.gate import evaluate
+from reports.policy import read_policy
 from reports.record import RecordError
 from reports.show import run as show
 from reports.store import read_run
@@ -335,6 +339,79 @@ def test_a_run_is_shown_or_refused_in_one_line(examples: int, folder: Path) -> N
             assert len(verdicts) >= len(json.loads(content)["records"]) or not json.loads(content)["records"]
 
     fuzz()
+
+
+# gate policies
+
+
+@campaign(LONG)
+def test_a_policy_is_held_to_or_refused_in_one_line_and_nothing_passes_that_should_not(examples: int, folder: Path) -> None:
+    path = folder / "given.toml"
+    risk = {"value": 3.0, "direction": "+desperate", "random": 0.05, "slopes": {"+desperate": 3.0}}
+    run = small_run(
+        small_record(),
+        small_record(case="matched-present", verdict="refuted", reason="reversed", skill=-0.2),
+        small_record(claim="steered_blackmail", family="blackmail", case="desperate", skill=0.5, details={"risk": risk}),
+        small_record(case="told", verdict="reported", skill=None, net=None),
+    )
+    good: dict[str, Any] = {
+        "require": {"supported": ["separation/natural-present", "blackmail/*"]},
+        "allow": {"refuted": ["separation/matched-present"]},
+        "skill": {"separation/natural-present": 0.5, "blackmail": 0.1},
+        "risk": {"blackmail": 5.0},
+    }
+
+    def written(document: Any) -> bytes:
+        if not isinstance(document, dict):
+            return toml(document).encode("utf-8", "surrogatepass")
+        lines = []
+        for table, entries in document.items():
+            if isinstance(entries, dict):
+                lines += [f"[{json.dumps(str(table))}]", *(f"{json.dumps(str(k))} = {toml(v)}" for k, v in entries.items())]
+            else:
+                lines.insert(0, f"{json.dumps(str(table))} = {toml(entries)}")
+        return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+    path.write_bytes(written(good))
+    assert evaluate(run, None, read_policy(path)).status == 0  # without a change it passes, so that changes are seen
+
+    @bounded(examples)
+    @given((gently(good) | changed(good)).map(written) | torn(written(good)))
+    def fuzz(content: bytes) -> None:
+        path.write_bytes(content)
+        found, told = outcome("gate policies", lambda: (p := read_policy(path), evaluate(run, None, p)), (CommandError,))
+        if told is not None:
+            assert "accepted: " in told, told
+            return
+        _, result = found
+        assert result.status in (0, 1, 10, 11)
+        json.dumps(result.plain, allow_nan=False)
+        if result.status == 0:  # said again, without the gate's own code
+            asked = tomllib.loads(content.decode())
+            assert any(fnmatchcase(name, p) for name in NAMED for p in asked["allow"]["refuted"])
+            assert all(names_of(p) and REFUTED not in names_of(p) for p in asked.get("require", {}).get("supported", []))
+            assert all(names_of(p) and np.mean([SKILLS[n] for n in names_of(p)]) >= least for p, least in asked.get("skill", {}).items())
+            assert all(3.0 <= most for most in asked.get("risk", {}).values())
+            assert "baseline" not in asked
+
+    fuzz()
+
+
+REFUTED = "separation/matched-present"
+NAMED = (REFUTED, "separation", "held_out_separation", "held_out_separation/matched-present")
+"""Everything that a policy may call the refuted case."""
+SKILLS = {"separation/natural-present": 0.8, REFUTED: -0.2, "blackmail/desperate": 0.5}
+
+
+def names_of(pattern: str) -> list[str]:
+    """The judged cases that a pattern stands for."""
+    claims = {"separation": "held_out_separation", "blackmail": "steered_blackmail"}
+    found = []
+    for name in SKILLS:
+        family, case = name.split("/")
+        if any(fnmatchcase(known, pattern) for known in (name, family, claims[family], f"{claims[family]}/{case}")):
+            found.append(name)
+    return found
 
 
 def test_the_counts_of_the_fuzz_are_told(capsys: pytest.CaptureFixture[str]) -> None:
