@@ -9,7 +9,7 @@ MODEL ?= reference
 PROFILE ?= $(if $(filter reference,$(MODEL)),standard,quick)
 ARGS ?=
 
-.PHONY: benchmark test test-all lint replicate train perf calibrate clean
+.PHONY: benchmark test test-all lint replicate train perf calibrate faults clean
 
 benchmark: $(VENV)/.installed
 	$(BIN)/pytest benchmark --model=$(MODEL) --profile=$(PROFILE) $(ARGS)
@@ -39,6 +39,10 @@ perf: $(PEERS)/.installed
 # sensitivity and false positives of every claim, into reports/calibration.md; ARGS="--draws 50 --seeds 7 --minutes 20" for less
 calibrate: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m fixtures.calibration --readme README.md $(ARGS)
+
+# the suite killed, starved, cut off and fed nonsense, into reports/faults.md: half an hour on one core
+faults: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign $(ARGS)
 
 # the reference models again, from a fixed seed
 train: $(VENV)/.installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 LONGEST = 120
@@ -55,7 +56,12 @@ def unusable(folder: str) -> str | None:
         return f"no path ({getattr(error, 'strerror', None) or 'not one that the system takes'})"
     if not there.is_dir():
         return "that is a file" if there == place else f"{shown(there.name)} on the way is a file"
-    return None if os.access(there, os.W_OK | os.X_OK) else "it cannot be written to"
+    try:
+        # what the permissions allow the file system may still refuse, and an administrator passes every permission
+        with tempfile.TemporaryDirectory(prefix=".try-", dir=there):
+            return None
+    except OSError:
+        return "it cannot be written to"
 
 
 def private(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.command import CommandError
+from reports.figures import Drawings
 from reports.page import page
 from reports.record import Run
 from reports.store import read_run, write_whole
@@ -29,10 +30,10 @@ def read_samples(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
-def write_page(stored: Run, folder: Path, target: Path | None = None) -> Path:
-    """Write a run's page, with texts where its folder holds them, beside it or to `target`, and return its path."""
+def write_page(stored: Run, folder: Path, target: Path | None = None, made: Drawings | None = None) -> Path:
+    """Write a run's page, with texts where its folder holds them, beside it or to `target`, and return its path; `made`: its figures."""
     path = target or folder / "report.html"
-    write_whole(path, page(stored, read_samples(folder)))
+    write_whole(path, page(stored, read_samples(folder), made))
     return path
 
 

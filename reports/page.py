@@ -12,7 +12,7 @@ from typing import Any
 
 from reports.blocks import Block, Sample, Table
 from reports.details import blocks, figure
-from reports.figures import OVERALL, drawings, of_run
+from reports.figures import OVERALL, Drawings, drawings, of_run
 from reports.inline import inline
 from reports.record import VERDICTS, Record, Run
 from reports.render import HOW_TO_READ, NOTICE, facts, family_rows, reasons
@@ -123,9 +123,9 @@ def item_table(r: Record) -> tuple[Table | None, str]:
     return Table(rows), told
 
 
-def shown_cases(run: Run, samples: Sequence[dict[str, Any]]) -> list[Shown]:
+def shown_cases(run: Run, samples: Sequence[dict[str, Any]], made: Drawings) -> list[Shown]:
     """Return every case of a run with its figure, its details and a sample of its data."""
-    drawn, failed = drawings(run)
+    drawn, failed = made
     texts: dict[tuple[str, str], list[tuple[str, list[str]]]] = {}
     for row in samples:
         if row.get("texts"):
@@ -205,8 +205,10 @@ def kind_of(block: Block) -> str:
     return "table" if isinstance(block, Table) else "sample" if isinstance(block, Sample) else "text"
 
 
-def page(run: Run, samples: Sequence[dict[str, Any]] = ()) -> str:
+def page(run: Run, samples: Sequence[dict[str, Any]] = (), made: Drawings | None = None) -> str:
     """Return report.html: verdicts at a glance, then every claim; `samples` are the rows of samples.jsonl, where there are any.
+
+    `made` are the records' figures, where they are drawn already.
 
     Everything that a record or a model says is escaped; the policy in its head lets no script run but its own, and nothing be fetched.
     """
@@ -220,7 +222,7 @@ def page(run: Run, samples: Sequence[dict[str, Any]] = ()) -> str:
     world.filters["slug"] = lambda verdict: str(verdict).replace(" ", "-")
     world.tests["table"] = lambda block: kind_of(block) == "table"
     world.tests["sample"] = lambda block: kind_of(block) == "sample"
-    cases = shown_cases(run, samples)
+    cases = shown_cases(run, samples, made or drawings(run))
     claims = [(name, [c for c in cases if c.record.family == name]) for name in dict.fromkeys(r.family for r in run.records)]
     return world.get_template("report.html.j2").render(
         run=run,

@@ -153,12 +153,12 @@ class Collector:
             )
             self.runs[name] = run
             write_run(self.folders[name], run)
-            drawn, failed = drawings(run)
+            made = drawn, failed = drawings(run)
             for figure, (_, text) in drawn.items():
                 (self.folders[name] / "figures").mkdir(exist_ok=True)
                 write_whole(self.folders[name] / "figures" / f"{figure}.svg", text)
             write_whole(self.folders[name] / "report.md", markdown(run, drawn, failed))
-            write_page(run, self.folders[name])
+            write_page(run, self.folders[name], made=made)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

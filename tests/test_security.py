@@ -11,6 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from safetensors.numpy import save_file
 
 from cases.emotions import load_emotions
 from cases.passages import PassagesError, read_passages
-from cases.shown import private, shown
+from cases.shown import private, shown, unusable
 from fixtures.bench import Settings
 from fixtures.exchange import MOST_BYTES, VectorsError, export, read_vectors
 from fixtures.models import ModelError, check, load
@@ -168,6 +169,21 @@ def test_what_is_shown_is_one_printable_line_of_bounded_length(text: str) -> Non
 
 
 # where files may lie
+
+
+def test_a_folder_is_usable_if_something_can_be_made_in_it_and_trying_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    assert unusable(str(tmp_path / "new" / "deeper")) is None
+    assert unusable(str(tmp_path / "file")) == "that is a file"
+    assert unusable(str(tmp_path / "file" / "runs")) == "file on the way is a file"
+    assert unusable(" ") == "no path"
+    # a file system that refuses what the permissions allow, as those that are mounted read-only do
+    monkeypatch.setattr("tempfile.mkdtemp", Mock(side_effect=OSError(30, "Read-only file system")))
+    assert unusable(str(tmp_path)) == "it cannot be written to"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
 
 TRICKS = ["..", "../..", ".", "", "/", "/etc", "..\\..", "a/../../b", "~", "-rf", ".hidden", "con\x00", "...npz"]
 

@@ -141,8 +141,12 @@ def of_run(kind: Overall, run: Run) -> str | None:
     return styled(kind.draw)(run)
 
 
-def drawings(run: Run) -> tuple[dict[str, tuple[Kind, str]], dict[str, str]]:
-    """Return kind and SVG of every record that has a figure, by family-case, and why the others that should have one could not be drawn."""
+Drawings = tuple[dict[str, tuple[Kind, str]], dict[str, str]]
+"""Kind and SVG of every record that has a figure, by family-case, and why the others that should have one could not be drawn."""
+
+
+def drawings(run: Run) -> Drawings:
+    """Return every record's figure."""
     drawn: dict[str, tuple[Kind, str]] = {}
     failed: dict[str, str] = {}
     before: dict[str, tuple[Kind, str] | None] = {}
