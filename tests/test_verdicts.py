@@ -144,6 +144,13 @@ def test_a_value_that_is_not_in_the_top_5_per_cent_of_its_permutations_is_not_su
     assert (beyond.verdict, beyond.rank_p) == (SUPPORTED, pytest.approx(1 / 101))
 
 
+@pytest.mark.parametrize(("count", "verdict"), [(18, INCONCLUSIVE), (19, SUPPORTED)])
+def test_of_fewer_than_19_draws_none_can_be_beaten_at_5_per_cent_and_the_reason_says_so(count: int, verdict: str) -> None:
+    found = judged(means(around(0.8, 0.1), Null(PERMUTED, np.full(count, 0.5))))
+    reason = f"18 draws of {PERMUTED}, 19 are needed for a rank in the top 5%"
+    assert (found.verdict, found.reason) == (verdict, reason if count == 18 else None)
+
+
 def test_one_direction_like_20_others_is_first_of_them_once_in_21() -> None:
     rng = np.random.default_rng(0)
     first = 0
