@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,17 +54,22 @@ def agreement(rows: Iterable[Mapping[str, Any]]) -> Agreement:
     return Agreement({e: hits[e] / count for e, count in intended.items()}, sum(hits.values()) / n, kappa(cells), n)
 
 
+def told(name: str, found: Agreement) -> str:
+    """Return a line on a set of texts."""
+    chance = "Cohen's kappa undefined (one label throughout)" if math.isnan(found.kappa) else f"Cohen's kappa {found.kappa:.3f}"
+    return f"{name}: overall {found.overall:.3f} of {found.n}, {chance}"
+
+
 def main() -> None:
     """Print agreement per emotion, lowest first, overall, and kappa."""
     found = agreement(load_labels())
     ordered = sorted(found.per_emotion.items(), key=lambda pair: pair[1])
     cells = [f"{emotion} {share:.2f}" for emotion, share in ordered]
     lines = [", ".join(cells[start : start + 10]) for start in range(0, len(cells), 10)]
-    lines.append(f"implicit passages: overall {found.overall:.3f} of {found.n}, Cohen's kappa {found.kappa:.3f}")
+    lines.append(told("implicit passages", found))
     others = load_labels(OTHERS)
     for name in dict.fromkeys(row["set"] for row in others):
-        each = agreement(row for row in others if row["set"] == name)
-        lines.append(f"{name}: overall {each.overall:.3f} of {each.n}, Cohen's kappa {each.kappa:.3f}")
+        lines.append(told(name, agreement(row for row in others if row["set"] == name)))
     sys.stdout.write("\n".join(lines) + "\n")
 
 

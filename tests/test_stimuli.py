@@ -332,16 +332,29 @@ def test_the_module_prints_every_emotion_the_overall_agreement_and_kappa(capsys:
     found = agreement(load_labels())
     assert len(re.findall(r"[a-z]+ \d\.\d\d\b", "\n".join(lines[:3]))) == 30
     assert lines[3] == f"implicit passages: overall {found.overall:.3f} of 720, Cohen's kappa {found.kappa:.3f}"
-    assert [line.split(":")[0] for line in lines[4:]] == ["kinds", "scenarios", "activity", "coding", "dilemma", "review", "session"]
+    assert [line.split(":")[0] for line in lines[4:]] == [
+        "kinds",
+        "scenarios",
+        "activity",
+        "coding",
+        "dilemma",
+        "review",
+        "session",
+        "mailbox",
+    ]
+
+
+BEHAVIOUR = ("activity", "coding", "dilemma", "mailbox", "review", "session")
 
 
 def test_blind_labels_cover_every_text_about_behaviour_and_read_every_misdeed_as_one() -> None:
     acts, rows = load_stimuli("english").acts, load_labels(OTHERS)
-    labelled = {name: {r["item"] for r in rows if r["set"] == name} for name in ("activity", "coding", "dilemma", "review", "session")}
+    labelled = {name: {r["item"] for r in rows if r["set"] == name} for name in BEHAVIOUR}
     assert labelled == {
         "activity": {a.id for a in acts.activities},
         "coding": {f"{c.id}/{which}" for c in acts.coding for which in ("impossible", "possible")},
         "dilemma": {d.id for d in acts.dilemmas},
+        "mailbox": {m.id for m in acts.mailboxes},
         "review": {r.id for r in acts.reviews},
         "session": {s.id for s in acts.sessions},
     }
@@ -349,6 +362,8 @@ def test_blind_labels_cover_every_text_about_behaviour_and_read_every_misdeed_as
         told = [(r["emotion"] == misdeed, r["label"] == misdeed) for r in rows if r["set"] == name]
         assert any(meant for meant, _ in told)
         assert all(meant == read for meant, read in told)
+    # whose secret the mails let out: of the one who can stop the replacement
+    assert {(r["emotion"], r["label"]) for r in rows if r["set"] == "mailbox"} == {("decider", "decider")}
 
 
 def test_blind_labels_cover_each_scenario_and_both_texts_of_each_other_kind() -> None:
