@@ -7,34 +7,53 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from cluster.worker import Part
+from reports.store import RECORDS
+
 
 @dataclass
 class Attempt:
-    """One try at a job: on which node, in which process, how many records it made and which claim is in work."""
+    """One try at a job: on which node, in which process, how many records there are and which claim is in work.
+
+    `kept` records were made by the tries before it, and it goes on with them.
+    """
 
     node: str
     process: int
     records: int = 0
     claim: str = ""
+    kept: int = 0
 
 
 class Board:
-    """Holds the attempts at every job. It lives as a Ray actor on the driver's own node, so that no lost worker takes it along."""
+    """Holds the attempts at every job, and what they recorded.
+
+    It lives as a Ray actor on the driver's own node, so that no lost worker takes it along.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
         self.attempts: dict[int, list[Attempt]] = {}
+        self.files: dict[int, dict[str, bytes]] = {}
 
-    def begin(self, job: int, node: str, process: int) -> int:
-        """Note a new attempt at a job and return its number, from 0."""
-        tries = self.attempts.setdefault(job, [])
-        tries.append(Attempt(node, process))
-        return len(tries) - 1
+    def begin(self, job: int, node: str, process: int) -> tuple[int, dict[str, bytes]]:
+        """Note a new attempt at a job; return its number, from 0, and the files that the one before it left, to go on with."""
+        tries, files = self.attempts.setdefault(job, []), self.files.setdefault(job, {})
+        kept = sum(content.count(b"\n") for name, content in files.items() if name.endswith(f"/{RECORDS}"))
+        tries.append(Attempt(node, process, kept=kept))
+        return len(tries) - 1, dict(files) if kept else {}
 
-    def tell(self, job: int, attempt: int, records: int, claim: str) -> None:
-        """Note how far an attempt is."""
+    def tell(self, job: int, attempt: int, records: int, claim: str, parts: Sequence[Part] = ()) -> None:
+        """Note how far an attempt is, and what it added to its files; of one that another has followed nothing counts any more."""
         now = self.attempts[job][attempt]
         now.records, now.claim = max(records, 0), claim
+        files = self.files.get(job)
+        if files is not None and attempt + 1 == len(self.attempts[job]):
+            files.update({name: files.get(name, b"")[:start] + content for name, start, content in parts})
+
+    def end(self, job: int) -> None:
+        """Let go what a finished job recorded: it has come home."""
+        self.files.pop(job, None)
 
     def read(self) -> dict[int, list[Attempt]]:
         """Return all attempts."""
@@ -78,7 +97,10 @@ class Show:
         if not number:
             return f"judging {where}"
         lost = attempts[number - 1]
-        return f"worker lost after {lost.records} of {self.total} records; judging again {where} (retry {number} of {self.retries})"
+        return (
+            f"worker lost after {lost.records} of {self.total} records; going on with {now.kept} of them {where} "
+            f"(retry {number} of {self.retries})"
+        )
 
     def clear(self) -> None:
         """Wipe the line of what is in work."""

@@ -32,14 +32,15 @@ class Ended:
 def task(words: Sequence[str], number: int, board: Any) -> dict[str, Any]:
     """Judge a job on a worker and tell the board; what is returned are built-in types: status, files, last words and seconds."""
     ray = import_module("ray")
-    attempt = ray.get(board.begin.remote(number, ray.get_runtime_context().get_node_id(), os.getpid()))
-    return judge(words, lambda records, claim: board.tell.remote(number, attempt, records, claim))
+    attempt, begun = ray.get(board.begin.remote(number, ray.get_runtime_context().get_node_id(), os.getpid()))
+    return judge(words, lambda *told: board.tell.remote(number, attempt, *told), begun=begun)
 
 
 def judge_all(ray: Any, wanted: Sequence[Job], root: Path, show: Show, *, code: str, retries: int) -> list[Ended]:
     """Judge every job as a Ray task with the CPUs and GPUs that it asks for, and write each run as it comes home.
 
-    A task whose worker or node is lost, or whose suite is killed by a signal, is run again by Ray, `retries` times at most.
+    A task whose worker or node is lost, or whose suite is killed by a signal, is run again by Ray, `retries` times at most, and goes on
+    with what the lost one had recorded.
     """
     here = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
@@ -60,6 +61,7 @@ def judge_all(ray: Any, wanted: Sequence[Job], root: Path, show: Show, *, code: 
                 number = waiting.pop(reference)
                 tries = len(attempts.get(number, ())) or 1
                 ended[number] = brought(ray, reference, wanted[number], root, show, code=code, attempts=tries)
+                board.end.remote(number)
             show.update(attempts, set(ended))
     finally:
         for reference in waiting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from cases.claims import load_claims
 from cluster import session as sessions
 from cluster.__main__ import main
 from cluster.board import Board, Show
@@ -24,9 +26,9 @@ from cluster.home import JOB, RunError, at_home, land, missing
 from cluster.job import Job, Settings, identity, jobs
 from cluster.parcel import code_hash, pack
 from cluster.session import ACCEPTED, ClusterError, environment, session
-from cluster.worker import Killed, judge
+from cluster.worker import Killed, added, judge
 from reports import record
-from tests.runs import ROOT, plain_record, small_record, small_run
+from tests.runs import ROOT, plain_record, rows_of, small_record, small_run
 
 CODE = "c0de"
 SETTINGS = Settings()
@@ -250,7 +252,7 @@ def test_a_worker_judges_with_the_suite_and_sends_the_files_of_the_run(tmp_path:
     monkeypatch.setenv("CANNED", '{"separation/natural-present": "refuted"}')
     told: list[tuple[int, str]] = []
     words = job("tiny", settings=replace(SETTINGS, chosen="separation")).arguments()
-    harvest = judge([*words, "-p", "tests.canned"], lambda records, claim: told.append((records, claim)), ROOT)
+    harvest = judge([*words, "-p", "tests.canned"], lambda records, claim, parts: told.append((records, claim)), ROOT)
     assert harvest["status"] == 1, harvest["output"]
     assert told
     assert told == sorted(told)
@@ -260,7 +262,7 @@ def test_a_worker_judges_with_the_suite_and_sends_the_files_of_the_run(tmp_path:
 
 
 def test_a_worker_that_cannot_judge_sends_no_files_and_what_pytest_said() -> None:
-    harvest = judge(["--model=missing", "-p", "tests.canned"], lambda records, claim: None, ROOT)
+    harvest = judge(["--model=missing", "-p", "tests.canned"], lambda *told: None, ROOT)
     assert (harvest["status"], harvest["files"]) == (4, {})
     assert complaint(harvest["output"]) == "--model missing: no such folder; accepted: a folder"
 
@@ -269,7 +271,49 @@ def test_a_suite_that_is_killed_by_a_signal_is_a_reason_to_try_again(tmp_path: P
     (tmp_path / "cluster").mkdir()
     (tmp_path / "cluster/tether.py").write_text("import os\nos.kill(os.getpid(), 9)\n", "utf-8")
     with pytest.raises(Killed, match="signal 9"):
-        judge([], lambda records, claim: None, tmp_path)
+        judge([], lambda *told: None, tmp_path)
+
+
+def test_another_worker_goes_on_with_what_a_lost_one_had_told_and_measures_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    board, words = Board(), [*job("tiny", settings=replace(SETTINGS, chosen="separation")).arguments(), "-p", "tests.canned"]
+    monkeypatch.setenv("CANNED_SECONDS", "0.8")
+    monkeypatch.setenv("CANNED_KILLED_AFTER", "3")
+    first, begun = board.begin(0, "a", 1)
+    assert (first, begun) == (0, {})
+    with pytest.raises(Killed):
+        judge(words, lambda *told: board.tell(0, first, *told))
+    second, begun = board.begin(0, "b", 2)
+    kept = board.read()[0][1].kept
+    assert kept in (2, 3)  # what was recorded in the last half second may not have been told
+    monkeypatch.delenv("CANNED_KILLED_AFTER")
+    harvest = judge(words, lambda *told: board.tell(0, second, *told), begun=begun)
+    cases = [case.name for case in load_claims()["separation"].cases]
+    assert re.findall(r"separation/([\w-]+)", harvest["output"].split("measured: ")[1]) == cases[kept:]
+    landed = land(tmp_path, harvest["files"], job(), code=CODE, status=harvest["status"], attempts=2)
+    assert [row["case"] for row in rows_of(landed.folder)] == cases
+    # a worker that was thought lost and still speaks changes nothing any more
+    board.begin(0, "c", 3)
+    before = board.begin(0, "d", 4)[1]
+    board.tell(0, second, 9, "fear", [(name, 0, b"") for name in before])
+    assert board.begin(0, "e", 5)[1] == before
+    board.end(0)
+    board.tell(0, 4, 9, "fear", [("m/d/t/records.jsonl", 0, b"{}\n")])
+
+
+def test_files_in_the_making_are_sent_from_where_the_last_sending_ended_and_shorter_ones_anew(tmp_path: Path) -> None:
+    folder, sent = tmp_path / "m" / "d" / "t", dict[str, int]()
+    folder.mkdir(parents=True)
+    (folder / "records.jsonl").write_bytes(b"one\n")
+    (folder / "report.md").write_bytes(b"not needed")
+    assert added(tmp_path, sent) == [("m/d/t/records.jsonl", 0, b"one\n")]
+    assert added(tmp_path, sent) == []
+    (folder / "records.jsonl").write_bytes(b"one\ntwo\n")
+    (folder / "begun.json").write_bytes(b"{}")
+    assert added(tmp_path, sent) == [("m/d/t/begun.json", 0, b"{}"), ("m/d/t/records.jsonl", 4, b"two\n")]
+    (folder / "records.jsonl").write_bytes(b"two\n")
+    assert added(tmp_path, sent) == [("m/d/t/records.jsonl", 0, b"two\n")]
 
 
 WORKER = """
@@ -320,9 +364,9 @@ class Terminal(io.StringIO):
 
 def a_lost_worker(out: io.StringIO) -> str:
     board, show = Board(), Show(out, ["a cpu-auto", "b cpu-auto"], 4, 3)
-    board.tell(0, board.begin(0, "0123456789", 11), 2, "separation")
+    board.tell(0, board.begin(0, "0123456789", 11)[0], 2, "separation", [("m/d/t/records.jsonl", 0, b"{}\n")])
     show.update(board.read(), set())
-    board.tell(0, board.begin(0, "abcdef0123", 12), -1, "")
+    board.tell(0, board.begin(0, "abcdef0123", 12)[0], -1, "")
     show.update(board.read(), set())
     board.tell(0, 1, 3, "fear")
     show.update(board.read(), {1})
@@ -333,7 +377,7 @@ def a_lost_worker(out: io.StringIO) -> str:
 def test_a_log_has_a_line_per_event_and_no_more() -> None:
     assert a_lost_worker(io.StringIO()).splitlines() == [
         "a cpu-auto: judging on node 012345, process 11",
-        "a cpu-auto: worker lost after 2 of 4 records; judging again on node abcdef, process 12 (retry 1 of 3)",
+        "a cpu-auto: worker lost after 2 of 4 records; going on with 1 of them on node abcdef, process 12 (retry 1 of 3)",
     ]
 
 

@@ -184,7 +184,10 @@ def assert_whole(undisturbed: Any, root: Path, driver: Driver, status: int) -> N
     """One run per model, the same as undisturbed; one loss told; the same exit status."""
     calm, first, _ = undisturbed
     assert status == first.process.returncode, driver.text
-    assert len(re.findall(rf"worker lost after [1-{RECORDS}] of {RECORDS} records; judging again on node", driver.text)) == 1
+    # the other worker goes on with what was recorded, but for what was made in the last half second
+    found = re.findall(rf"worker lost after ([1-{RECORDS}]) of {RECORDS} records; going on with (\d) of them on node", driver.text)
+    assert len(found) == 1
+    assert int(found[0][0]) - 1 <= int(found[0][1]) <= int(found[0][0])
     assert len(list(root.glob("*/*/*/run.json"))) == 2
     assert set(written(root)) == set(MODELS)
     for name, folder in written(root).items():
