@@ -28,6 +28,7 @@ from fixtures.nulls import Null, chance
 from fixtures.plugin import instrument_of
 from fixtures.reference import load_reference
 from fixtures.verdicts import mean_measurement
+from tests.runs import small_record, small_run
 
 WORLD = load_stimuli("world")
 
@@ -180,7 +181,9 @@ def test_what_misses_a_goal_is_said() -> None:
 
 
 def test_what_broke_and_controls_without_a_run_are_never_hidden() -> None:
-    found = Calibration([], [], [Draw("m", "a/b", 1, "error", reason="KeyError: 'x'")], [], ["reference-m-seed8"])
+    found = Calibration(
+        [], [], [Draw("m", "a/b", 1, "error", reason="KeyError: 'x'")], [], ["reference-m-seed8: no complete run came of it"]
+    )
     assert found.misses() == ["reference-m-seed8: no complete run came of it", "a/b: broke 1 times (KeyError: 'x')"]
 
 
@@ -280,6 +283,26 @@ def test_the_command_writes_both_files(tmp_path: Path, monkeypatch: pytest.Monke
     told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
     assert told["cases"]["separation/natural-present"]["false_positives_drawn"]["n"] == 2
     assert "separation/natural-present" in (tmp_path / "calibration.md").read_text("utf-8")
+
+
+def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    runs = {"one": small_run(), "old": small_run(small_record(version="0" * 12)), "part": small_run(complete=False)}
+    for name, run in runs.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(run.plain()), "utf-8")
+    words = ["--draws", "0", "--seeds", "--output", str(tmp_path), *(f"--negative={tmp_path / name}" for name in runs)]
+    assert main(words) == 1
+    told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
+    assert told["cases"]["separation/natural-present"]["false_positives_runs"]["n"] == 1
+    assert told["missed"] == [
+        "tiny: judged by other versions of the claims (separation/natural-present)",
+        "part: no complete run came of it",
+        "all cases: false positives 1 of 1, 1.000 [0.207, 1.000] on negative controls",
+    ]
+    assert "whole runs: tiny (quick)." in capsys.readouterr().out
 
 
 def test_a_readmes_table_is_replaced_between_its_marks_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
