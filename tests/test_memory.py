@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +24,7 @@ from fixtures.models import Subject, encode, special_ids
 from fixtures.scoring import continuations, plan_logprobs, word_logprobs
 from fixtures.side_effects import steered_nll
 from tests.planted import few_stimuli
+from tests.runs import ROOT
 from tests.tiny import SENTENCES, VOCABULARY, WIDTH, config, directions, tiny
 
 FULL = (
@@ -210,3 +215,32 @@ def test_a_batch_is_as_large_as_the_free_memory_allows(monkeypatch: pytest.Monke
 
 def test_a_token_takes_half_as_much_in_half_the_precision() -> None:
     assert bytes_per_token(config("gpt2"), torch.float32) == 2 * bytes_per_token(config("gpt2"), torch.bfloat16) > 16 * WIDTH * 2
+
+
+FAULTS = """
+import resource, sys, torch
+from fixtures.memory import keep_freed_memory
+torch.set_num_threads(1)
+kept = keep_freed_memory() if sys.argv[1] == "kept" else None
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(16_000_000)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(how: str, **environment: str) -> tuple[str, int]:
+    """What a process says of keeping memory, and how many pages twenty blocks of 64 MB cost it, one after another."""
+    words = [sys.executable, "-c", FAULTS, how]
+    kept, pages = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return kept, int(pages)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_freed_memory_is_used_again_and_a_users_own_setting_stands() -> None:
+    known, plain = faults("kept"), faults("plain")
+    assert known[0] == "True"
+    assert known[1] < plain[1] / 4
+    assert faults("kept", MALLOC_TRIM_THRESHOLD_="131072")[0] == "False"
