@@ -88,6 +88,18 @@ def test_vectors_at_random_are_no_ones_vectors_of_all_three_kinds_and_the_same_w
     assert sum(same) == len(found) // 3  # those with the coordinates of a vector in another order
 
 
+def test_a_contrasts_direction_is_at_random_too_of_each_kind_and_has_nothing_of_the_contrast(bench: Any) -> None:
+    for key in ("implicit", "neutral", "fear_calm"):
+        bench.activations(key)
+    true, found = bench.contrast("fear_calm"), [random_vectors(bench, seed).contrast("fear_calm") for seed in range(60)]
+    assert np.array_equal(found[3], random_vectors(bench, 3).contrast("fear_calm"))
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(60))
+    assert abs(float(np.mean(np.array(found) @ true))) < 0.15
+    own = [np.sort(np.abs(permuted(bench, seed).contrast("fear_calm"))) for seed in range(60)]
+    assert 8 <= sum(np.allclose(np.sort(np.abs(row)), sizes) for row, sizes in zip(found, own, strict=True)) <= 32  # a third of 60
+    assert random_vectors(bench, 3).activations("fear_calm").values.shape == bench.activations("fear_calm").values.shape
+
+
 def test_single_directions_are_drawn_at_random_and_all_else_has_its_labels_permuted(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
