@@ -89,6 +89,10 @@ class Place:
         said, _ = process.communicate()
         return process.returncode, said
 
+    def lines(self) -> int:
+        """Return how many lines of records there are."""
+        return sum(path.read_bytes().count(b"\n") for path in self.root.glob(f"*/*/*/{RECORDS}"))
+
     def standing(self) -> Rows:
         """Return the records that stand in the only run's folder; none where there is no run yet."""
         folders = list(self.root.glob("*/*/*"))
@@ -134,12 +138,15 @@ class Campaign:
         fault.count(self.same(after), before, after, note)
 
     def signalled(self, name: str, number: signal.Signals, times: int) -> Fault:
-        """Send a signal at random moments, from the start of Python to the last record."""
+        """Send a signal at random moments, from the start of Python to the last record: after so many records and some time."""
         fault = Fault(name)
         for _ in range(times):
-            place = self.place()
+            place, after = self.place(), self.random.randrange(len(self.records))
             process = place.start()
-            time.sleep(self.random.uniform(0.02, 0.98) * self.seconds)
+            while place.lines() < after and process.poll() is None:
+                time.sleep(0.02)
+            # before the first record the model is loaded and the passages are read
+            time.sleep(self.random.uniform(0.0, 0.05 if after else 0.5) * self.seconds)
             process.send_signal(number)
             process.communicate()
             self.gone_on(fault, place, STATUSES.get(process.returncode, f"status {process.returncode}"))
