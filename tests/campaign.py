@@ -32,7 +32,14 @@ from tests.runs import ROOT, rows_of, written
 
 MODEL = "reference-xxs"
 CHOSEN = "separation or kinds or logit or self_steering or trajectory or (blackmail and happy)"
-STATUSES = {0: "passed", 1: "some claims not supported", 2: "interrupted", 4: "refused", -signal.SIGKILL: "killed"}
+STATUSES = {
+    0: "passed",
+    1: "some claims not supported",
+    2: "interrupted",
+    4: "refused",
+    -signal.SIGINT: "ended before the suite began",
+    -signal.SIGKILL: "killed",
+}
 
 Rows = Sequence[dict[str, Any]]
 
