@@ -12,14 +12,16 @@ import pytest
 import torch
 
 from fixtures.activations import capture
+from fixtures.models import encode
 from fixtures.perf import capturing, costs, overhead, report, scores
 from fixtures.perf.__main__ import options
 from fixtures.perf.forwards import Forwards
-from fixtures.perf.models import TOKENIZER, Absent, Measured, build_gpt2, tokenizer_folder
+from fixtures.perf.models import LADDER, TOKENIZER, Absent, Measured, build_gpt2, tokenizer_folder
 from fixtures.perf.peers import PEERS, Peer
 from fixtures.perf.resident import peak_bytes
 from fixtures.perf.section import MISSED, REACHED, Goal, Section, exponent, seconds, times, why
 from fixtures.perf.timings import Slope, Spread, Timings, interleaved, log_log_slope, spread
+from fixtures.reference import REFERENCES
 from fixtures.scoring import continuations, word_logprobs
 from tests import tiny
 
@@ -179,11 +181,15 @@ def measured(architecture: str = "llama") -> Measured:
     return Measured(tiny.tiny(architecture), Passages())  # type: ignore[arg-type]
 
 
+def test_every_model_of_the_ladder_is_there() -> None:
+    assert set(LADDER) <= set(REFERENCES)
+
+
 def test_other_ways_to_read_are_reduced_as_capture_does(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measured()
     texts = found.texts(9)
     assert texts[7] == texts[0], "passages begin again"
-    made = capturing.batched(found, texts)
+    made = capturing.batched(found, [encode(found.subject, text) for text in texts])
     ours = capture(found.subject, texts).values
     theirs = capturing.pooled(found, made, capturing.stated(found))
     np.testing.assert_allclose(theirs[:, :-1], ours[:, :-1], atol=1e-5)
@@ -200,7 +206,7 @@ def test_a_library_that_is_missing_or_reads_something_else_is_named(monkeypatch:
     peers = (Peer("no-such-package", gone), Peer("numpy", wrong))
     monkeypatch.setattr(capturing, "PEERS", peers)
     found, missing = capturing.ways(measured(), 4)
-    assert set(found) == {capturing.BARE, capturing.OURS, capturing.STATED}
+    assert set(found) == {capturing.BARE, capturing.OURS, capturing.TEXTS, capturing.STATED}
     label = measured().label
     assert missing[f"no-such-package (not installed) on {label}"] == "ModuleNotFoundError: No module named 'gone'"
     assert missing[f"numpy {np.__version__} on {label}"].startswith("ValueError: it reads something else")
