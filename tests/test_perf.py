@@ -13,7 +13,7 @@ import torch
 
 from fixtures.activations import capture
 from fixtures.models import encode
-from fixtures.perf import capturing, costs, overhead, report, scores
+from fixtures.perf import capturing, costs, overhead, report, scores, warm
 from fixtures.perf.__main__ import options
 from fixtures.perf.forwards import Forwards
 from fixtures.perf.models import LADDER, TOKENIZER, Absent, Measured, build_gpt2, tokenizer_folder
@@ -114,6 +114,17 @@ def test_families_add_up_to_the_whole_run_the_costliest_first() -> None:
     assert sum(row[2] for row in rows) == pytest.approx(6.0)
     assert overhead.row("m", "a", 3.0, 2.0)[-1] == "1.50"
     assert overhead.row("m", "a", 3.0, 0.0)[-1] == "-"
+
+
+def test_a_second_run_makes_no_forward_pass_that_the_first_kept() -> None:
+    section = warm.measure({"tiny": "reference-xxs", "none": "no-such-model"}, ("separation",))
+    ((_, first, *_), (_, second, *_)) = section.rows
+    assert (first, second) == ("empty", "warm")
+    (_, _, cold), (_, _, again) = section.data["tiny"]
+    assert 0 < again < cold, "the norms of the residual stream are measured anew"
+    assert list(section.missing) == ["none"]
+    assert "no-such-model" in section.missing["none"]
+    assert [goal.bound for goal in section.goals] == [0.10]
 
 
 def test_the_peak_is_of_this_process_alone(tmp_path: Path) -> None:
@@ -246,7 +257,7 @@ def test_gpt2_is_built_from_a_vocabulary_or_its_absence_explained(tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--only", "speed"], "--only speed: accepted: capture, scores, overhead, costs, memory"),
+        (["--only", "speed"], "--only speed: accepted: capture, scores, overhead, warm, costs, memory"),
         (["--rounds", "2"], "--rounds 2: accepted: 3 or more"),
         (["--output", __file__], "that is a file; accepted: a folder"),
     ],
