@@ -42,10 +42,18 @@ def test_a_run_that_ends_otherwise_was_not_survived(
     assert found.workers().survived == survived
 
 
-def test_memory_that_ran_out_may_move_a_value_by_rounding_and_no_further(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert undisturbed(monkeypatch, tmp_path, OTHER).scarce((64,)).survived == 1
-    assert undisturbed(monkeypatch, tmp_path, [ROWS[0], {**ROWS[1], "value": 0.95}, ROWS[2]]).scarce((64,)).survived == 0
-    assert undisturbed(monkeypatch, tmp_path, [ROWS[0], {**ROWS[1], "verdict": "refuted"}, ROWS[2]]).scarce((64,)).survived == 0
+def test_memory_that_ran_out_is_recorded_and_may_move_a_value_by_rounding_and_no_further(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def survived(*rows: dict[str, Any], told: bool = True) -> int:
+        details = {"batches halved to": {"tokens of texts": 24}} if told else {}
+        ended = [{**row, "details": {**row["details"], **details}} for row in rows]
+        return undisturbed(monkeypatch, tmp_path, ended).scarce((64,)).survived
+
+    assert survived(*OTHER) == 1
+    assert survived(*OTHER, told=False) == 0
+    assert survived(ROWS[0], {**ROWS[1], "value": 0.95}, ROWS[2]) == 0
+    assert survived(ROWS[0], {**ROWS[1], "verdict": "refuted"}, ROWS[2]) == 0
 
 
 def test_cut_and_flipped_files_differ_from_what_they_were(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
