@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cases.parser import USAGE, Parser
 from cluster.board import Show
 from cluster.driver import Ended, complaint, judge_all
 from cluster.home import missing
@@ -18,7 +19,6 @@ from cluster.job import DEVICES, Job, Settings, jobs
 from cluster.parcel import pack
 from cluster.session import ClusterError, largest, session
 from reports import __main__ as commands
-from reports.command import USAGE, Parser
 from reports.details import table
 from reports.render import family_rows
 from reports.store import RUNS, read_run

@@ -7,7 +7,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from reports.command import INTERNAL, USAGE, Command, CommandError, Parser
+from cases.parser import USAGE, Parser
+from reports.command import INTERNAL, Command, CommandError
 from reports.record import RecordError
 
 COMMANDS = {

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cases.versions import checkout_versions
 from reports.details import figure, table
 from reports.leaderboard import Board, Row, boards
 from reports.scores import Score
 from reports.store import find_runs, read_run, write_whole
-from reports.versions import checkout_versions
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --line: #c4c4c4; --soft: #f1f1f1 }

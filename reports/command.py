@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NoReturn
 
-INTERNAL, USAGE = 3, 4
-"""Exit statuses of a fault of the command's own, and of a wrong option or a file that cannot be read or written, as pytest has them."""
+INTERNAL = 3
+"""Exit status of a fault of the command's own, as pytest has it."""
 
 
 class CommandError(ValueError):
@@ -27,11 +26,3 @@ class Command:
         """Import the module and return its two functions."""
         module = import_module(self.module)
         return module.add_arguments, module.run
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that ends a wrong use with one line and pytest's status for it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line."""
-        self.exit(USAGE, f"error: {message} (see {self.prog} --help)\n")

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cases.versions import checkout_versions
 from reports.baseline import find_baseline
 from reports.gate import Outcome, evaluate, worst
 from reports.policy import Policy, read_policy
 from reports.record import Run
 from reports.store import read_run, write_whole
-from reports.versions import checkout_versions
 
 
 def read_baselines(paths: Sequence[Path] | None) -> list[Run] | None:

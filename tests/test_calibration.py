@@ -18,10 +18,10 @@ from fixtures.bench import build
 from fixtures.calibration import controls
 from fixtures.calibration import draws as drawing
 from fixtures.calibration.__main__ import MARKS, main, run_options
-from fixtures.calibration.controls import code_hash, complete, kept, untrained
+from fixtures.calibration.controls import code_hash, complete, kept, place_of, untrained
 from fixtures.calibration.draws import SINGLE, Draw, draws, judged, read_draws
 from fixtures.calibration.permuted import permuted, random_vectors, rows, without_labels
-from fixtures.calibration.power import smallest
+from fixtures.calibration.power import guards, smallest
 from fixtures.calibration.tables import Calibration, Rate
 from fixtures.models import load
 from fixtures.nulls import Null, chance
@@ -225,6 +225,8 @@ def test_only_complete_runs_count(tmp_path: Path) -> None:
     for name, whole in (("a", True), ("b", False)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps({"complete": whole}), "utf-8")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "run.json").write_text('{"complete": tr', "utf-8")
     assert complete(tmp_path) == [tmp_path / "a" / "run.json"]
 
 
@@ -254,6 +256,31 @@ def test_a_guarding_null_raises_the_smallest_effect_and_one_out_of_reach_leaves_
     assert beyond is not None
     assert free.net < 0.1 < 0.2 < guarded.net  # type: ignore[operator]
     assert beyond.net is None
+
+
+def test_random_directions_guard_where_they_were_ranked_and_nowhere_else() -> None:
+    scores = 0.8 + 0.1 * np.random.default_rng(2).standard_normal(60)
+    random, chance = {"kind": "random directions", "p95": 0.7}, {"kind": "chance", "p95": 0.9}
+    permuted = {"kind": "permuted labels", "p95": 0.5}
+    single = {**record(scores), "nulls": [random, chance], "rank_p": 0.01}
+    assert guards(single) == [random]
+    assert guards({**single, "nulls": [random, chance, permuted]}) == [permuted]
+    assert guards({**single, "rank_p": None}) == []
+    free, guarded = (smallest({**single, "rank_p": p}, np.random.default_rng(0)) for p in (None, 0.01))
+    assert free is not None
+    assert guarded is not None
+    assert free.net < 0.1 < 0.2 < guarded.net  # type: ignore[operator]
+
+
+def test_the_runs_of_two_folders_of_one_name_or_of_other_weights_are_kept_apart(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "final").mkdir(parents=True)
+        (tmp_path / name / "final" / "model.safetensors").write_bytes(name.encode())
+    first, second = (place_of(str(tmp_path / name / "final")) for name in ("a", "b"))
+    assert first != second
+    (tmp_path / "a" / "final" / "model.safetensors").write_bytes(b"c")
+    assert place_of(str(tmp_path / "a" / "final")) not in (first, second)
+    assert (place_of("reference"), place_of("org/name")) == ("reference", "org--name")
 
 
 def test_a_folder_of_the_worlds_words_is_judged_on_the_world(tmp_path: Path) -> None:
@@ -301,11 +328,12 @@ def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_ver
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("fixtures.calibration.__main__.checkout_versions", lambda: {"separation": small_record().version})
     runs = {"one": small_run(), "old": small_run(small_record(version="0" * 12)), "part": small_run(complete=False)}
     for name, run in runs.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps(run.plain()), "utf-8")
-    words = ["--draws", "0", "--seeds", "--output", str(tmp_path), *(f"--negative={tmp_path / name}" for name in runs)]
+    words = ["--draws", "0", "--seeds", "--output", str(tmp_path), *(f"--negative={tmp_path / name}" for name in (*runs, "one"))]
     assert main(words) == 1
     told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
     assert told["cases"]["separation/natural-present"]["false_positives_runs"]["n"] == 1

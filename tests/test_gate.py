@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cases.versions import checkout_versions
 from reports.__main__ import main
 from reports.baseline import slim, write_baseline
 from reports.gate import STATUS, evaluate, worst
 from reports.policy import Policy
 from reports.record import Record, Run
 from reports.store import write_run
-from reports.versions import checkout_versions
 from tests.runs import ROOT, small_record, small_run
 from tests.stored import scored, spread
 

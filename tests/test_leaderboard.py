@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cases.versions import checkout_versions
 from reports.__main__ import main
 from reports.board_formats import comma_separated, markdown, page, terminal
 from reports.compare import rows
 from reports.leaderboard import boards
 from reports.record import Record, Run
 from reports.store import write_run
-from reports.versions import checkout_versions
 from tests.runs import small_record, small_run
 from tests.stored import scored, spread
 from tests.test_commands import without_torch
