@@ -63,13 +63,22 @@ def judge(
                 process.kill()
         if process.returncode < 0:
             raise Killed(f"the suite's process was killed by signal {-process.returncode}")
-        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
         return {
             "status": process.returncode,
-            "files": files,
+            "files": harvest(Path(folder)),
             "output": read_tail(output),
             "seconds": round(time.monotonic() - start, 1),
         }
+
+
+def harvest(folder: Path) -> dict[str, bytes]:
+    """Return the files of the runs that were finished, by path; of all where none was, for the words of who looks at them.
+
+    A run that a lost worker had begun and that could not be gone on with (another GPU, other packages) lies beside the new one.
+    """
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    whole = {path.parts[:3] for path in files if path.name == "run.json"}
+    return {path.as_posix(): place.read_bytes() for path, place in files.items() if not whole or path.parts[:3] in whole}
 
 
 def recorded(folder: Path) -> int:

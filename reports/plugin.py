@@ -29,7 +29,7 @@ from reports.store import RUNS, SAMPLES, append, append_record, read_run, write_
 
 OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers")
 
-RECALL = "emotion-steering-recall"
+COLLECTOR, RECALL = "emotion-steering-collector", "emotion-steering-recall"
 """The plugin that the measuring side asks, in plain dicts, for a record that a resumed run holds already."""
 
 
@@ -274,7 +274,7 @@ def pytest_configure(config: pytest.Config) -> None:
             collector = Collector(config)
         except (CommandError, RecordError) as error:
             raise pytest.UsageError(str(error)) from error
-        config.pluginmanager.register(collector, "emotion-steering-collector")
+        config.pluginmanager.register(collector, COLLECTOR)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -292,4 +292,12 @@ def resuming(config: pytest.Config) -> list[str]:
     begun: list[Begun] = getattr(config.pluginmanager.get_plugin(RECALL), "begun", [])
     dropped = [f"; {run.dropped} cut short or changed since were measured again" if run.dropped else "" for run in begun]
     found = [f"resumed {run.folder}: {len(run.rows)} records stood{rest}" for run, rest in zip(begun, dropped, strict=True)]
+    used = getattr(config.pluginmanager.get_plugin(COLLECTOR), "begun", {})
+    others = {run.document["subject"].get("model"): run.folder for run in used.values()}
+    for place, run in enumerate(begun):
+        model = run.document["subject"].get("model")
+        if model in others and run not in used.values():
+            found[place] = (
+                f"{run.folder}: not gone on with, its weights, device or packages are other ones; measured anew in {others[model]}"
+            )
     return found or ["resumed nothing: there is no incomplete run of these options; a new one began"]

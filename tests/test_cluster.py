@@ -302,6 +302,20 @@ def test_another_worker_goes_on_with_what_a_lost_one_had_told_and_measures_nothi
     board.tell(0, 4, 9, "fear", [("m/d/t/records.jsonl", 0, b"{}\n")])
 
 
+def test_a_run_that_could_not_be_gone_on_with_stays_behind_and_the_new_one_comes_home(tmp_path: Path) -> None:
+    words = [*job("tiny", settings=replace(SETTINGS, chosen="separation")).arguments(), "-p", "tests.canned"]
+    told: list[tuple[str, int, bytes]] = []
+    judge(words, lambda records, claim, parts: told.extend(parts))
+    begun = {name: b"".join(content for other, _, content in told if other == name) for name, _, _ in told}
+    (place,) = {name.rsplit("/", 1)[0] for name in begun}
+    document = json.loads(begun[f"{place}/begun.json"])
+    document["subject"]["cuda"] = "of another GPU"
+    harvest = judge(words, lambda *told: None, begun={**begun, f"{place}/begun.json": json.dumps(document).encode()})
+    landed = land(tmp_path, harvest["files"], job(), code=CODE, status=harvest["status"], attempts=2)
+    assert [row["case"] for row in rows_of(landed.folder)] == [case.name for case in load_claims()["separation"].cases]
+    assert "not gone on with, its weights, device or packages are other ones; measured anew in" in harvest["output"]
+
+
 def test_files_in_the_making_are_sent_from_where_the_last_sending_ended_and_shorter_ones_anew(tmp_path: Path) -> None:
     folder, sent = tmp_path / "m" / "d" / "t", dict[str, int]()
     folder.mkdir(parents=True)
