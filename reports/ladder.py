@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,11 +95,21 @@ def require_alike(runs: Sequence[Run], argument: str = "RUN") -> None:
             raise CommandError(f"{argument}: {what} differs: {told}; accepted: runs with the same {what}")
 
 
+HASH = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]+|seed:[0-9]+")
+"""Revisions that are of the weights themselves: a commit of the hub, a hash of files, a seed of random ones."""
+
+
 def why_not(run: Run) -> str | None:
     """Return why a run is no point of a scale by itself, or None."""
     if not run.complete:
         return f"incomplete: {'; '.join(run.incomplete_because) or 'no reason given'}"
     return None if run.subject.get("parameters") else "no number of parameters"
+
+
+def weights_of(run: Run) -> str:
+    """Return what tells a run's weights from others': the hash that its revision is, or else the model's name with the revision."""
+    revision = str(run.subject.get("revision") or "")
+    return revision if HASH.fullmatch(revision) else f"{name_of(run)}@{revision}"
 
 
 def ladder(runs: Sequence[Run]) -> Ladder:
@@ -112,7 +123,7 @@ def ladder(runs: Sequence[Run]) -> Ladder:
         if reason := why_not(run):
             left.append(f"{described(run)}: {reason}")
             continue
-        weights = str(run.subject.get("revision") or name_of(run))
+        weights = weights_of(run)
         if earlier := latest.pop(weights, None):
             left.append(f"{described(earlier)}: {described(run)} has the same weights")
         latest[weights] = run

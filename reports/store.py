@@ -43,11 +43,12 @@ def append(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def append_text(path: Path, text: str) -> None:
     """Append text to a file and see it to the disk, or leave the file as it was."""
-    with path.open("ab") as file:
-        before = os.fstat(file.fileno()).st_size
+    # without a buffer: what it still held would be written on closing, after the file was cut back
+    with path.open("ab", buffering=0) as file:
+        before, left = os.fstat(file.fileno()).st_size, memoryview(text.encode())
         try:
-            file.write(text.encode())
-            file.flush()
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
         except OSError:
             os.truncate(path, before)

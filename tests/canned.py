@@ -83,7 +83,7 @@ class Bench(SimpleNamespace):
             subject=SimpleNamespace(name=name, describe=lambda: subject),
             stimuli=SimpleNamespace(hash="0123456789ab"),
             settings=SimpleNamespace(seed=0),
-            progress=SimpleNamespace(begin=lambda *told: None, clear=lambda: None),
+            progress=SimpleNamespace(begin=lambda *told: None, clear=lambda: None, forget=lambda: None),
             without=None,
         )
 

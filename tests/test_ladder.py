@@ -31,7 +31,7 @@ def model(name: str, *, parameters: int | None = None, start: str = "2026-01-01T
         small_record(family="side_effects", case="implicit", verdict="reported", details={"unsteered nats per token": 3.0 - 0.5 * step}),
         small_record(skill=0.1 * step + 0.2),
     )
-    subject = {**small_run().subject, "model": name, "revision": f"weights of {name}", "parameters": size}
+    subject = {**small_run().subject, "model": name, "revision": f"sha256:{name.encode().hex()}", "parameters": size}
     return replace(small_run(*records, subject=subject, start=start), **changes)
 
 
@@ -85,6 +85,13 @@ def test_the_same_weights_count_once_by_the_later_run() -> None:
     kept = ladder([later, *ALL])
     assert [run.subject["model"] for run in kept.runs] == ["alias", "s", "m", "l", "xl"]
     assert kept.left_out == (f"xs of {ALL[0].start}: alias of {later.start} has the same weights",)
+
+
+def test_a_revision_that_names_no_weights_makes_no_two_models_the_same() -> None:
+    both = [replace(run, subject={**run.subject, "revision": "main"}) for run in ALL[:2]]
+    assert ladder([*both, *ALL[2:]]).left_out == ()
+    commit = [replace(run, subject={**run.subject, "revision": "0a" * 20}) for run in ALL[:2]]
+    assert len(ladder([*commit, *ALL[2:]]).left_out) == 1
 
 
 @pytest.mark.parametrize(

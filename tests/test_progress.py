@@ -69,6 +69,18 @@ def test_what_is_left_of_known_totals_is_told_in_tokens_and_time() -> None:
     assert progress.counted == {"blackmail/calm": 500, "blackmail/sad": 0, "flip/fear": 1000}
 
 
+def test_a_case_that_was_recorded_before_or_broke_counts_as_no_measurement() -> None:
+    progress = Progress(None)
+    progress.expect({"blackmail/calm": 1000, "flip/fear": 3000})
+    progress.begin("gpt2: blackmail/calm", "blackmail/calm")
+    progress.forget()
+    progress.begin("gpt2: flip/fear", "flip/fear")
+    progress(3000)
+    progress.end()
+    assert progress.counted == {"flip/fear": 3000}
+    assert progress.left() == 0
+
+
 def test_no_time_is_told_early_nor_where_totals_are_not_known_nor_beyond_them() -> None:
     seen: list[str] = []
     progress = Progress(seen.append)

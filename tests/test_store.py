@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ def test_each_append_is_one_whole_line_per_row_on_the_disk_when_it_returns(tmp_p
     assert [json.loads(line)["a"] for line in lines] == ["line\nbreak", 2, 3]
     # everything was handed to the system before it was told to write it out
     assert synced == [len(lines[0]) + 1, path.stat().st_size]
+
+
+def test_where_the_disk_is_full_a_file_is_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    append(path, [{"a": 1}])
+    before, most = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    # no file grows beyond half of the next line; the signal that says so is ignored by Python
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, most[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            append(path, [{"a": "x" * 100}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert path.read_bytes() == before
+    append(path, [{"a": 2}])
+    assert [json.loads(line)["a"] for line in path.read_text("utf-8").splitlines()] == [1, 2]
 
 
 def test_a_figure_that_is_no_number_is_never_written(tmp_path: Path) -> None:
