@@ -25,7 +25,7 @@ LOWEST = -0.5
 """Left end of a skill bar: what lies below it is drawn at it."""
 
 ABOUT = {
-    "supported": "the interval of the net value lies above 0, and the value above its permutations",
+    "supported": "the interval of the net value lies above 0, and the value in the top 5% of its permutations or random directions",
     "refuted": "the interval lies below the smallest effect of interest",
     "inconclusive": "neither can be said",
     "not applicable": "the model cannot be asked",
@@ -90,7 +90,7 @@ def case_facts(r: Record) -> list[tuple[str, str]]:
         ("skill", figure(r.skill)),
     ]
     if r.rank_p is not None:
-        rows.append(("p, rank among permutations", figure(r.rank_p)))
+        rows.append(("p, rank among permutations or random directions", figure(r.rank_p)))
     rows += [("measured on", f"{r.n} items, {r.clusters} clusters ({r.cluster})")]
     if r.layer is not None:
         rows.append(("layer", str(r.layer)))

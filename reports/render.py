@@ -18,8 +18,9 @@ NONE: Mapping[str, str] = {}
 
 HOW_TO_READ = """\
 Value, null and net share one bounded scale; net is value minus null with its 95% interval; skill is net over what the
-null leaves up to the best possible value. Supported: the interval of net lies above 0 and the value above the 95th
-percentile of its permutations. Refuted: the interval lies below the smallest effect of interest. Else inconclusive."""
+null leaves up to the best possible value. Supported: the interval of net lies above 0, and the value is in the top 5% of
+its label permutations and itself (of random directions, where a single direction is judged). Refuted: the interval lies
+below the smallest effect of interest. Else inconclusive."""
 
 
 def claim_rows(run: Run) -> list[dict[str, str]]:
@@ -171,7 +172,7 @@ def section(records: list[Record], drawn: Collection[str] = (), failed: Mapping[
             "",
         ]
         if r.rank_p is not None:
-            lines += [f"p = {r.rank_p:.3f}, the rank of the value among its permutations.", ""]
+            lines += [f"p = {r.rank_p:.3f}, the rank of the value among its permutations or random directions.", ""]
         lines += [
             table(
                 [

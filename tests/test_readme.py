@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.calibration.__main__ import MARKS
+
 ROOT = Path(__file__).parents[1]
+RATE = re.compile(r"(\d+) of (\d+),")
 README = (ROOT / "README.md").read_text("utf-8")
 BASELINE = json.loads((ROOT / "reports" / "baselines" / "reference" / "cpu-float32.json").read_text("utf-8"))
 RECORDS = {f"{record['family']}/{record['case']}": record for record in BASELINE["records"]}
@@ -37,6 +40,19 @@ def test_the_counts_shown_are_the_baselines() -> None:
     assert "| `reference` | {:,} | world | {} | {} | {} | {} |".format(BASELINE["subject"]["parameters"], *told) in README
     assert f"model reference (MistralForCausalLM, {BASELINE['subject']['parameters']:,} parameters" in README
     assert BASELINE["subject"]["revision"] in README
+
+
+def test_the_table_of_calibration_is_that_of_the_file() -> None:
+    """The rates by family are sums over its cases in calibration.json."""
+    told = json.loads((ROOT / "reports" / "calibration.json").read_text("utf-8"))
+    table = README.split(MARKS[0])[1].split(MARKS[1])[0]
+    shown = {row[1]: [RATE.match(cell.strip()) for cell in row[0].split("|")[2:5]] for row in re.findall(r"^(\| `(\w+)` .*)$", table, re.M)}
+    assert set(shown) == {case.split("/")[0] for case in told["cases"]}
+    for family, cells in shown.items():
+        own = [rates for case, rates in told["cases"].items() if case.split("/")[0] == family]
+        for kind, cell in zip(("sensitivity", "false_positives_runs", "false_positives_drawn"), cells, strict=True):
+            sums = [sum(rates[kind][part] for rates in own) for part in ("k", "n")]
+            assert [int(part) for part in cell.groups()] == sums if cell else sums[1] == 0, (family, kind)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
