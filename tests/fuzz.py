@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+KINDS = ("options", "case files", "passages", "ratings", "vectors (safetensors)", "vectors (npz)", "runs", "gate policies")
 COUNTS: dict[str, Counter[str]] = {}
 """By kind of input: how many were accepted and how many refused in one line."""
 
