@@ -109,7 +109,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="quick",
         accepted="|".join(PROFILES),
         pattern="|".join(PROFILES),
-        text="number of random draws, never the stimuli",
+        text="how many random draws, and in full also every pair of activities and more answers; never other stimuli",
     )
     option(
         "--layer",

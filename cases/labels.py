@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cases.parser import Parser
+
 PATH = Path(__file__).parent / "blind_labels.jsonl"
 OTHERS = Path(__file__).parent / "blind_labels_others.jsonl"
 """Labels of the scenarios (one of twelve emotions), of the texts of other kinds (one of thirty, or "none"), and those on behaviour."""
@@ -60,8 +62,9 @@ def told(name: str, found: Agreement) -> str:
     return f"{name}: overall {found.overall:.3f} of {found.n}, {chance}"
 
 
-def main() -> None:
+def main(words: Sequence[str] = ()) -> None:
     """Print agreement per emotion, lowest first, overall, and kappa."""
+    Parser(prog="python -m cases.labels", description=__doc__).parse_args(words)
     found = agreement(load_labels())
     ordered = sorted(found.per_emotion.items(), key=lambda pair: pair[1])
     cells = [f"{emotion} {share:.2f}" for emotion, share in ordered]
@@ -74,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.resume import BEGUN
-from reports.store import RECORDS, SAMPLES, SUMS
+from reports.store import BEGUN, RECORDS, SAMPLES, SUMS
 
 ROOT = Path(__file__).parents[1]
 STEP = 0.5

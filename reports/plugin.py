@@ -45,6 +45,8 @@ class Collector:
         self.subjects: dict[str, dict[str, Any]] = {}
         self.folders: dict[str, Path] = {}
         self.runs: dict[str, Run] = {}
+        if config.getoption("--baseline") and not config.getoption("--gate"):
+            raise pytest.UsageError(f"--baseline {shown(config.getoption('--baseline')[0])}: accepted: together with --gate POLICY")
         self.policies = [read_policy(Path(path)) for path in dict.fromkeys(config.getoption("--gate") or ())]
         named = config.getoption("--baseline")
         # as a gate of `python -m reports` reads them: a file that is not there is an outcome, one that is no run is a fault

@@ -13,9 +13,8 @@ from filelock import FileLock, Timeout
 
 from cases.claims import load_claims
 from reports.record import installed_versions, parse_record
-from reports.store import RECORDS, SAMPLES, SUMS, digest, run_folder, slug, write_whole
+from reports.store import BEGUN, RECORDS, SAMPLES, SUMS, digest, run_folder, slug, write_whole
 
-BEGUN = "begun.json"
 NEWEST = "newest"
 ASKED = (
     "device", "dtype", "seed", "profile", "layer", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers",

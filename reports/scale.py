@@ -14,7 +14,7 @@ from reports.scale_page import page
 from reports.scale_tables import Scale, as_csv, as_json, few, markdown, plain
 from reports.shift import named_run, shifts
 from reports.slopes import FEWEST
-from reports.store import read_run, write_whole
+from reports.store import find_runs, read_run, write_whole
 from reports.transfers import read_transfers
 
 FORMATS: dict[str, Callable[[Scale], str]] = {"text": plain, "markdown": markdown, "csv": as_csv, "json": as_json, "html": page}
@@ -22,7 +22,9 @@ FORMATS: dict[str, Callable[[Scale], str]] = {"text": plain, "markdown": markdow
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `scale`."""
-    parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="run.json files or their folders, at least four models")
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="*", type=Path, help="a run.json, the folder that holds one, or a folder of many; at least four models"
+    )
     parser.add_argument(
         "--pair",
         nargs=2,
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write what the runs show across models."""
-    text = FORMATS[arguments.format](scale([read_run(path) for path in arguments.runs], arguments.pair, arguments.transfer))
+    text = FORMATS[arguments.format](scale([read_run(path) for path in find_runs(arguments.runs)], arguments.pair, arguments.transfer))
     if arguments.output is None:
         sys.stdout.write(text)
         return 0

@@ -15,7 +15,10 @@ from reports.record import RecordError, Run, parse_run
 from reports.schema import check_document
 
 RUNS = Path(__file__).parent / "runs"
-RECORDS, SUMS, SAMPLES = "records.jsonl", "records.sums", "samples.jsonl"
+BEGUN, RECORDS, SUMS, SAMPLES = "begun.json", "records.jsonl", "records.sums", "samples.jsonl"
+
+BASELINE = "*-*.json"
+"""Files of baselines: <device>-<dtype>.json."""
 
 
 def slug(name: str) -> str:
@@ -87,6 +90,8 @@ def _no_number(word: str) -> None:
 def read_run(path: Path) -> Run:
     """Return the run in a run.json or in the folder that holds one, checked against the schema; raises RecordError with the path."""
     file = path / "run.json" if is_folder(path) else path
+    if is_folder(path) and not file.exists() and (path / BEGUN).exists():
+        raise RecordError(f"{shown(path)} holds a run that was stopped; accepted: a whole one, and --resume={shown(path)} goes on with it")
     try:
         document = json.loads(file.read_text("utf-8"), parse_constant=_no_number)
         run = parse_run(document)
@@ -97,14 +102,15 @@ def read_run(path: Path) -> Run:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Return the run files that paths stand for: a file, a folder of a run, or a folder that holds many, at any depth.
+    """Return the run files that paths stand for: a file, a folder of a run, or a folder that holds many, or baselines, at any depth.
 
     Raises RecordError for a path that stands for none.
     """
     found: dict[Path, None] = {}
     for path in paths:
         files = [path] if path.is_file() else [path / "run.json"] if (path / "run.json").is_file() else sorted(path.rglob("run.json"))
+        files = files or sorted(path.rglob(BASELINE))
         if not files:
-            raise RecordError(f"{shown(path)} holds no run; accepted: a run.json, its folder, or a folder of such folders")
+            raise RecordError(f"{shown(path)} holds no run; accepted: a run.json, its folder, a folder of such folders or of baselines")
         found.update(dict.fromkeys(file.resolve() for file in files))
     return list(found)

@@ -100,6 +100,13 @@ def test_a_policy_that_cannot_be_used_is_refused_before_anything_is_measured(con
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_baseline_without_a_gate_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    done = canned(tmp_path, "--model", "one", "--baseline", "nope.json")
+    assert done.returncode == 4
+    assert "--baseline nope.json: accepted: together with --gate POLICY" in done.stderr + done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_incomplete_run_leaves_the_baseline_as_it_was_and_says_so(tmp_path: Path) -> None:
     done = canned(tmp_path, "-k", "separation", "--update-baseline", "--model", "no-such-model")
     assert done.returncode == 1

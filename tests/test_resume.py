@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from reports.resume import ASKED, BEGUN, ResumeError, Resumption, asked, begin, chosen, newest, resumed, settled, standing
-from reports.store import RECORDS, SAMPLES, SUMS, append, append_record
+from reports.resume import ASKED, ResumeError, Resumption, asked, begin, chosen, newest, resumed, settled, standing
+from reports.store import BEGUN, RECORDS, SAMPLES, SUMS, append, append_record
 from tests.runs import ROOT, plain_record, rows_of, suite, written
 
 SUBJECT = {"model": "tiny", "revision": "r1", "device": "cpu", "dtype": "float32"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reports.record import RecordError
-from reports.store import append, read_run, run_folder, slug, write_run, write_whole
+from reports.store import append, find_runs, read_run, run_folder, slug, write_run, write_whole
 from tests.runs import small_run
 
 
@@ -105,3 +105,17 @@ def test_a_file_that_is_no_run_is_named_with_the_reason(content: bytes | None, r
 )
 def test_a_model_name_becomes_one_harmless_folder_name(name: str, folder: str) -> None:
     assert slug(name) == folder
+
+
+def test_a_run_that_was_stopped_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "begun.json").write_text("{}", "utf-8")
+    with pytest.raises(RecordError, match="holds a run that was stopped; accepted: a whole one, and --resume="):
+        read_run(tmp_path)
+
+
+def test_a_folder_of_baselines_stands_for_its_runs(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cpu-float32.json").write_text("{}", "utf-8")
+        (tmp_path / name / "other.json").write_text("{}", "utf-8")
+    assert find_runs([tmp_path]) == [tmp_path / name / "cpu-float32.json" for name in ("a", "b")]
