@@ -34,10 +34,15 @@ def test_the_rows_left_out_are_counted() -> None:
     assert f"... ({len(BASELINE['records']) - len(SHOWN)} more rows)" in README
 
 
-def test_the_counts_shown_are_the_baselines() -> None:
-    counts = Counter(record["verdict"] for record in BASELINE["records"])
+@pytest.mark.parametrize("path", sorted((ROOT / "reports" / "baselines").glob("*/*.json")), ids=lambda path: path.parent.name)
+def test_the_counts_shown_are_the_baselines(path: Path) -> None:
+    run = json.loads(path.read_text("utf-8"))
+    counts = Counter(record["verdict"] for record in run["records"])
     told = (counts["supported"], counts["refuted"], counts["inconclusive"], counts["not applicable"])
-    assert "| `reference` | {:,} | world | {} | {} | {} | {} |".format(BASELINE["subject"]["parameters"], *told) in README
+    assert "| {:,} | {} | {} | {} | {} | {} |\n".format(run["subject"]["parameters"], run["subject"]["stimuli"], *told) in README
+
+
+def test_the_model_shown_is_the_baselines() -> None:
     assert f"model reference (MistralForCausalLM, {BASELINE['subject']['parameters']:,} parameters" in README
     assert BASELINE["subject"]["revision"] in README
 
