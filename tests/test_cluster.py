@@ -435,7 +435,7 @@ ONE = ("--model", "tiny")
     ("words", "said"),
     [
         ((), "arguments are required: --model"),
-        ((*ONE, "--gpu", "-1"), "--gpus -1: accepted: a number of 0 or more"),
+        ((*ONE, "--gpus", "-1"), "--gpus -1: accepted: a number of 0 or more"),
         ((*ONE, "--cpus", "half"), "--cpus half: accepted: a number of 1 or more"),
         ((*ONE, "--cpus", "0"), "--cpus 0: accepted: a number of 1 or more"),
         ((*ONE, "--retries", "1.5"), "--retries 1.5: accepted: 0 or more"),
