@@ -192,6 +192,15 @@ def test_what_misses_a_goal_is_said() -> None:
     assert all(line in found.markdown() for line in found.misses())
 
 
+def test_cases_that_are_few_each_miss_a_goal_as_a_family() -> None:
+    cases = [Draw("m", f"a/{case}", seed, "supported" if seed < 1 else "refuted") for case in "bcd" for seed in range(7)]
+    assert Calibration([], cases, [], []).misses() == [
+        "a: false positives 3 of 21, 0.143 [0.050, 0.346] on negative controls",
+        "all cases: false positives 3 of 21, 0.143 [0.050, 0.346] on negative controls",
+    ]
+    assert Calibration([], [d for d in cases if d.case != "a/d"], [], []).misses()[0].startswith("all cases: ")  # 2 of 14 say little
+
+
 def test_what_broke_and_controls_without_a_run_are_never_hidden() -> None:
     found = Calibration(
         [], [], [Draw("m", "a/b", 1, "error", reason="KeyError: 'x'")], [], ["reference-m-seed8: no complete run came of it"]
