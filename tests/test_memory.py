@@ -21,7 +21,7 @@ from fixtures.bench import Bench, Settings
 from fixtures.generation import write
 from fixtures.memory import Memory, attempt, bytes_per_token, in_parts, out_of_memory, tokens_that_fit
 from fixtures.models import Subject, encode, special_ids
-from fixtures.scoring import continuations, plan_logprobs, word_logprobs
+from fixtures.scoring import WAYS, continuations, plan_logprobs, word_logprobs
 from fixtures.side_effects import steered_nll
 from tests.planted import few_stimuli
 from tests.runs import ROOT
@@ -132,7 +132,7 @@ def test_one_text_that_does_not_fit_raises() -> None:
         capture(fresh(), SENTENCES)
 
 
-@pytest.mark.parametrize("way", ["plain", "wide", "shared"])
+@pytest.mark.parametrize("way", WAYS)
 def test_steered_words_are_those_of_a_model_with_room(way: str) -> None:
     vectors = directions(9)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fixtures import scoring
+from fixtures.blocks import hidden
 from fixtures.models import Subject
 from fixtures.scoring import (
     WAYS,
@@ -101,16 +102,47 @@ def test_steered_words_score_what_each_vector_pushed_alone_gives_in_every_way_th
     for vector in vectors:
         with pushed(subject, layer, vector):
             expected.append([teacher_forced(subject, LONG, word) for word in WORDS])
-    assert fastest_way(subject, layer) == ("shared" if WIDENS[architecture, layer] else "plain")
+    assert fastest_way(subject, layer) == ("grouped" if WIDENS[architecture, layer] else "plain")
     for way in (None, *WAYS) if WIDENS[architecture, layer] else (None, "plain"):
         found = word_logprobs(subject, LONG, WORDS, layer=layer, vectors=vectors, way=way)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     assert np.ptp(expected, axis=0).min() > 0.01
 
 
+def test_continuations_of_one_length_are_one_pass_and_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, vectors, passes = tiny("llama"), directions(3), []
+    plan = continuations(subject, PROMPT, WORDS)
+    lengths = [len(leaf) for leaf in plan.leaves()]
+    handle = subject.blocks[0].register_forward_hook(lambda _m, _a, out: passes.append(tuple(hidden(out).shape[:2])))
+    found = word_logprobs(subject, PROMPT, WORDS, layer=1, vectors=vectors, way="grouped")
+    handle.remove()
+    assert passes == [(1, len(plan.prompt)), *((lengths.count(n), n) for n in sorted(set(lengths)))]
+    assert max(rows for rows, _ in passes) > 1
+    # a pass keeps so many logits and copies the keys of so many tokens
+    for name, limit in (("LOGITS", 3 * max(lengths) * subject.model.config.vocab_size), ("KEPT", 3 * (len(plan.prompt) + 1))):
+        with monkeypatch.context() as patch:
+            patch.setattr(scoring, name, limit)
+            groups = list(scoring.grouped(plan, 3, subject))
+            assert [leaf for group in groups for leaf in group] == plan.leaves()
+            assert all(len({len(leaf) for leaf in group}) == 1 for group in groups)
+            assert len(groups) > len(set(lengths))
+            np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS, layer=1, vectors=vectors, way="grouped"), found, atol=1e-4)
+
+
+def test_the_tokens_that_a_mask_spares_are_spared_in_every_way() -> None:
+    subject, vectors = tiny("llama"), directions(3)
+    plan = continuations(subject, PROMPT, WORDS)
+    mask = torch.tensor([float(i % 2) for i in range(len(plan.prompt))])
+    plain, *others = (scoring.plan_logprobs(subject, plan, layer=1, vectors=vectors, way=way, mask=mask) for way in WAYS[::-1])
+    for found in others:
+        np.testing.assert_allclose(found, plain, atol=1e-4)
+    everywhere = scoring.plan_logprobs(subject, plan, layer=1, vectors=vectors, way="grouped")
+    assert np.abs(everywhere - plain).max() > 0.01
+
+
 def test_no_fast_way_is_taken_where_the_result_depends_on_the_number_of_rows() -> None:
     subject = build("llama")
-    assert fastest_way(subject, 1) == "shared"
+    assert fastest_way(subject, 1) == "grouped"
     subject.blocks[0].register_forward_hook(lambda _m, _a, out: out + 1 if len(out) == 1 else out)
     assert fastest_way(subject, 1) == "plain"
 
