@@ -296,7 +296,7 @@ def test_the_order_of_emotions_changes_no_lift_of_an_emotion_a_concept_or_a_dire
 @pytest.mark.parametrize("architecture", KINDS_OF_MODEL)
 def test_lifts_of_the_fastest_way_are_those_of_plain_rows(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     straight = straight_lifts(architecture)
-    assert fastest_way(tiny(architecture), 1) == ("plain" if architecture == "bloom" else "shared")
+    assert fastest_way(tiny(architecture), 1) == ("plain" if architecture == "bloom" else "grouped")
     monkeypatch.setattr(scoring, "fastest_way", lambda subject, layer: "plain")
     same(sweep(bench(tiny(architecture)), CASE), straight)
 

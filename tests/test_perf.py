@@ -116,6 +116,7 @@ def test_families_add_up_to_the_whole_run_the_costliest_first() -> None:
     assert overhead.row("m", "a", 3.0, 0.0)[-1] == "-"
 
 
+@pytest.mark.slow
 def test_a_second_run_makes_no_forward_pass_that_the_first_kept() -> None:
     section = warm.measure({"tiny": "reference-xxs", "none": "no-such-model"}, ("separation",))
     ((_, first, *_), (_, second, *_)) = section.rows
