@@ -170,7 +170,10 @@ def test_two_reference_models_are_written_as_a_file_that_the_report_reads(
         (("reference-xs", "nowhere-at-all"), "no such folder"),
     ],
 )
-def test_wrong_models_are_one_line_and_status_4(models: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_models_are_one_line_and_status_4(
+    models: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # a hub that cannot be reached is asked for half a minute
     assert main([word for name in models for word in ("--model", name)]) == 4
     err = capsys.readouterr().err
     assert said in err
