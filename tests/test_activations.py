@@ -203,3 +203,19 @@ def test_the_output_head_never_runs() -> None:
     subject = replace(build("llama"))
     subject.model.lm_head.register_forward_hook(lambda *_: pytest.fail("the output head ran"))
     capture(subject, SENTENCES[:1])
+
+
+def test_texts_that_come_out_alike_run_once_and_differ_in_nothing() -> None:
+    subject, heard = tiny("llama"), list[int]()
+    rows = [[5] * 7, [6, 7, 8], [5] * 7, [5] * 7, [6, 7, 8, 9]]
+    found = capture(subject, rows, batch_size=1, progress=heard.append).values
+    assert sum(heard) == 7 + 3 + 4
+    assert np.array_equal(found[0], found[2])
+    assert np.array_equal(found[0], found[3])
+    for row, values in zip(rows, found, strict=True):
+        np.testing.assert_allclose(values, capture(subject, [row]).values[0], atol=1e-5)
+    # alike to the token, and read elsewhere
+    spans = [(0, 2), (0, 3), (1, 5), (0, 2), (0, 4)]
+    apart = capture(subject, rows, pooling="span", spans=spans).values
+    assert np.array_equal(apart[0], apart[3])
+    assert not np.allclose(apart[0], apart[2])

@@ -84,7 +84,12 @@ def alike(ours: dict[str, tuple[str, list[float]]], theirs: dict[str, tuple[str,
 @FAMILIES
 @pytest.mark.parametrize("factor", [-300.0, *(pytest.param(x, marks=pytest.mark.slow) for x in (1e-3, 1e4))])
 def test_multiplying_every_activation_by_a_constant_moves_no_verdict(families: tuple[str, ...], factor: float) -> None:
-    alike(figures(bench(factor=factor), families), expected(families), 1e-5)
+    ours, theirs = figures(bench(factor=factor), families), expected(families)
+    if (
+        factor < 0
+    ):  # the mean of a few random directions, which are not turned too, is mirrored: the value stands, what it is net of may not
+        ours, theirs = ({case: (verdict, values[:1]) for case, (verdict, values) in some.items()} for some in (ours, theirs))
+    alike(ours, theirs, 1e-5)
 
 
 @FAMILIES
