@@ -276,3 +276,9 @@ def test_a_read_out_that_never_moves_has_no_rank_correlation() -> None:
     b = replace(bench(1, told=2.0), stimuli=stimuli)
     rows = intensity.described(b, statements(b), np.zeros((1, 8)), np.ones((1, 2)), np.ones((4, WIDTH)), np.eye(len(NAMES), WIDTH))
     assert [row["rho"] for row in rows] == pytest.approx([0.0, 0.0])
+
+
+def test_values_that_a_model_cannot_tell_apart_move_nothing_at_all() -> None:
+    rng = np.random.default_rng(3)
+    alike = np.repeat(rng.normal(size=(1, WIDTH)).astype(np.float32), 6, axis=0)
+    assert np.array_equal(excursions(alike, [6], rng.normal(size=(4, WIDTH))), np.zeros((1, 4)))
