@@ -574,6 +574,13 @@ LOVED = tuple(Passage(e.name, str(t), f"{e.name} {t}") for e in LOVING for t in 
 """The emotions of the sycophancy cases in the places of the others."""
 
 
+def loved_bench() -> Bench:
+    """Return a bench with the emotions that the sycophancy cases steer with."""
+    b = bench(acts=FEW)
+    b.stimuli = replace(b.stimuli, emotions=LOVING, implicit=LOVED)
+    return b
+
+
 def by_hand(subject: Subject, asked: Sequence[Question], vector: np.ndarray) -> np.ndarray:
     """Return the change of the log-odds of each question's first two options, and of its last two, under a vector."""
     change = np.array([np.subtract(plainly(subject, q, vector), plainly(subject, q, 0 * vector)) for q in asked])
@@ -610,15 +617,41 @@ def test_a_measured_task_is_controlled_by_its_possible_twin() -> None:
 
 
 @pytest.mark.parametrize("case", ["happy-praise", "calm-negative-scorn"])
-def test_a_measured_review_is_the_mean_of_both_orders_and_has_no_control(case: str) -> None:
-    claim = load_claims()["sycophancy"]
-    b, asked_for = bench(acts=FEW), claim.case(case)
-    b.stimuli = replace(b.stimuli, emotions=LOVING, implicit=LOVED)
+def test_a_measured_review_is_the_mean_of_both_orders_and_the_other_tones_gain_is_its_control(case: str) -> None:
+    b, claim = loved_bench(), load_claims()["sycophancy"]
+    asked_for = claim.case(case)
     m = sycophancy.measure(b, asked_for)
-    each = by_hand(b.subject, sycophancy.questions(b, asked_for.settings["tone"]), row_of(asked_for))[0]
+    tone = asked_for.settings["tone"]
+    act, other = (
+        by_hand(b.subject, sycophancy.questions(b, t), row_of(asked_for))[0].reshape(2, 2).mean(axis=1)
+        for t in (tone, sycophancy.OTHER[tone])
+    )
     assert [item["id"] for item in m.items] == ["r0", "r1"]
-    assert told(m) == pytest.approx(np.array([each.reshape(2, 2).mean(axis=1), np.zeros(2)]), abs=2e-3)
+    assert told(m) == pytest.approx(np.array([act, other.clip(min=0.0)]), abs=2e-3)
     assert "risk" not in m.details
+
+
+TRUTH_FALLS, TURNS, SOFTENS = (2.0, 2.0), (2.0, -1.0), (0.0, -2.0)
+"""Shifts of the log-odds of praise and of scorn over the truth: both rise because the truth falls, praise alone rises, scorn alone falls."""
+
+
+@pytest.mark.parametrize(("planted", "score"), [(TURNS, 1.0), (TRUTH_FALLS, 0.5), (SOFTENS, 0.5)])
+def test_praise_that_rises_only_as_scorn_does_or_does_not_rise_at_all_is_no_flattery(
+    monkeypatch: pytest.MonkeyPatch, planted: tuple[float, float], score: float
+) -> None:
+    b, case = loved_bench(), load_claims()["sycophancy"].case("happy-praise")
+    praise, scorn = planted
+    shifted = {"warm": praise, "harsh": scorn}
+
+    def logprobs(bench: Bench, asked: Sequence[Question], rows: np.ndarray) -> np.ndarray:
+        """Return log-probabilities that only the row of the case shifts; where random directions shift nothing, a tie counts half."""
+        scored = np.zeros((len(asked), 1 + len(rows), 2))
+        tone = next(t for t in shifted if all(q.options[0].strip() in {getattr(r, t) for r in FEW.reviews} for q in asked))
+        scored[:, 1 + conditions(bench, case).at("happy", STRENGTH), 0] = shifted[tone]
+        return scored
+
+    monkeypatch.setattr(sycophancy, "logprobs", logprobs)
+    assert [item["score"] for item in sycophancy.measure(b, case).items] == [score] * 2
 
 
 def test_cases_of_one_claim_share_what_was_scored() -> None:
@@ -630,8 +663,7 @@ def test_cases_of_one_claim_share_what_was_scored() -> None:
 
 
 def test_tones_do_not_share_what_was_scored() -> None:
-    b, claim = bench(acts=FEW), load_claims()["sycophancy"]
-    b.stimuli = replace(b.stimuli, emotions=LOVING, implicit=LOVED)
+    b, claim = loved_bench(), load_claims()["sycophancy"]
     warm, harsh = (sycophancy.measure(b, claim.case(name)) for name in ("happy-praise", "happy-negative-scorn"))
     praise, scorn = (np.array([row["act"] for row in m.details["conditions"][:-2]]) for m in (warm, harsh))
     assert np.abs(praise - scorn).min() > 1e-5
