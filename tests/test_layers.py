@@ -274,3 +274,18 @@ def test_peaks_are_those_of_whole_pairs_drawn_again() -> None:
         expected[np.argmax([auroc(first[take], second[take]) for first, second in scores])] += 1
     assert layers.peaks(scores, 9, np.random.default_rng(4), draws=50) == pytest.approx(expected / 50)
     assert (expected > 0).sum() > 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.5, 3.0]), st.booleans())
+def test_turning_pairs_round_by_inner_products_is_building_each_direction_anew(seed: int, effect: float, alike: bool) -> None:
+    values = layered((effect,), seed)[:, 0]
+    if alike:  # a tokenizer may make the two sides of a pair one text
+        values[PAIRS] = values[0]
+    b, flips = bench(values[:, None]), np.random.default_rng(seed).random((5, PAIRS)) < 0.5
+    by_hand = []
+    for flip in flips:
+        first, second = (np.where(f[:, None], values[PAIRS:], values[:PAIRS]) for f in (flip, ~flip))
+        by_hand.append(separation.area(separation.separate(b, "fear_calm", np.concatenate([first, second])), EVERYTHING))
+    assert separation.exchanged(b, "fear_calm", values, flips) == pytest.approx(np.array(by_hand), abs=1e-12)
+    assert separation.exchanged(b, "fear_calm", np.zeros_like(values), flips).tolist() == [0.5] * 5
