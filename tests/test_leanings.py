@@ -632,7 +632,7 @@ def test_a_measured_review_is_the_mean_of_both_orders_and_the_other_tones_gain_i
 
 
 TRUTH_FALLS, TURNS, SOFTENS = (2.0, 2.0), (2.0, -1.0), (0.0, -2.0)
-"""Shifts of the log-odds of praise and of scorn over the truth: both rise because the truth falls, praise alone rises, scorn alone falls."""
+"""Shifts of the log-odds of praise and of scorn over the truth: both rise as the truth falls, praise alone rises, scorn alone falls."""
 
 
 @pytest.mark.parametrize(("planted", "score"), [(TURNS, 1.0), (TRUTH_FALLS, 0.5), (SOFTENS, 0.5)])
