@@ -354,6 +354,13 @@ def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_ver
     assert "whole runs: tiny (quick)." in capsys.readouterr().out
 
 
+def test_negative_controls_may_be_of_other_seeds_than_the_positive_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls, "trained", lambda name, seed, say: f"{name} {seed}")
+    monkeypatch.setattr(controls, "untrained", lambda seed: f"untrained {seed}")
+    found = [(one.model, one.positive) for one in controls.controls([7, 10], [8], print)]
+    assert found == [("reference 7", True), ("reference 10", True), ("reference-scrambled 8", False), ("untrained 8", False)]
+
+
 def test_a_readmes_table_is_replaced_between_its_marks_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     text = tmp_path / "README.md"
