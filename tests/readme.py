@@ -21,6 +21,8 @@ CASE = re.compile(r"^([a-z_]+/[a-z0-9-]+) ")
 def said(*words: str) -> list[str]:
     """Return the lines that `python -m reports` prints."""
     done = subprocess.run([sys.executable, "-m", "reports", *words], cwd=ROOT, check=False, capture_output=True, text=True)
+    if not done.stdout:
+        raise SystemExit(done.stderr.strip())
     return done.stdout.splitlines()
 
 
@@ -64,11 +66,11 @@ def counts(lines: list[str]) -> list[str]:
 
 def main(run: str) -> None:
     """Write the README anew."""
+    held = ("gate", run, "--policy", "gate.toml")
     lines = counts(README.read_text("utf-8").splitlines())
-    for first, made, words in (("model reference", report, ("show", run)), ("$ python -m reports gate", gate, ("gate", run))):
+    for first, made, words in (("model reference", report, ("show", run)), ("$ python -m reports gate", gate, held)):
         begin, end = block(lines, first)
-        more = ("--policy", "gate.toml") if made is gate else ()
-        lines[begin:end] = made(lines[begin:end], said(*words, *more))
+        lines[begin:end] = made(lines[begin:end], said(*words))
     README.write_text("\n".join(lines) + "\n", "utf-8")
 
 

@@ -287,5 +287,5 @@ def test_turning_pairs_round_by_inner_products_is_building_each_direction_anew(s
     for flip in flips:
         first, second = (np.where(f[:, None], values[PAIRS:], values[:PAIRS]) for f in (flip, ~flip))
         by_hand.append(separation.area(separation.separate(b, "fear_calm", np.concatenate([first, second])), EVERYTHING))
-    assert separation.exchanged(b, "fear_calm", values, flips) == pytest.approx(np.array(by_hand), abs=1e-12)
-    assert separation.exchanged(b, "fear_calm", np.zeros_like(values), flips).tolist() == [0.5] * 5
+    assert separation.turned_areas(b, "fear_calm", values, flips) == pytest.approx(np.array(by_hand), abs=1e-12)
+    assert separation.turned_areas(b, "fear_calm", np.zeros_like(values), flips).tolist() == [0.5] * 5

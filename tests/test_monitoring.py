@@ -127,6 +127,17 @@ def test_odds_that_follow_the_read_out_are_found_and_reversed_ones_refuted() -> 
     assert (turned.verdict, turned.reason) == (REFUTED, "reversed")
 
 
+@pytest.mark.parametrize(("scale", "verdict"), [(1.0, SUPPORTED), (1e-4, SUPPORTED), (1e-7, INCONCLUSIVE)])
+def test_odds_that_move_by_no_more_than_rounding_follow_nothing(scale: float, verdict: str) -> None:
+    """A model with a short window does not carry the mood to the act: its odds differ by the rounding of float32 alone."""
+    b = planted(1.0)
+    b._measured["monitored odds"] = 0.7 + scale * b._measured["monitored odds"]
+    found = judged(b)[1]
+    assert found.verdict == verdict
+    if verdict == INCONCLUSIVE:
+        assert found.reason == f"in {COUNT} of {COUNT} scenarios no mood moves the log-odds of the act beyond rounding"
+
+
 def test_the_sign_of_a_case_turns_its_direction() -> None:
     assert CALM.settings["sign"] == -1
     b = bench()
