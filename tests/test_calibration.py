@@ -22,7 +22,7 @@ from fixtures.calibration.controls import code_hash, complete, kept, place_of, u
 from fixtures.calibration.draws import SINGLE, Draw, draws, judged, read_draws
 from fixtures.calibration.permuted import permuted, random_vectors, rows, without_labels
 from fixtures.calibration.power import guards, smallest
-from fixtures.calibration.tables import Calibration, Rate
+from fixtures.calibration.tables import Calibration, Rate, drawn_before
 from fixtures.models import load
 from fixtures.nulls import Null, chance
 from fixtures.plugin import instrument_of
@@ -331,6 +331,57 @@ def test_the_command_writes_both_files(tmp_path: Path, monkeypatch: pytest.Monke
     told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
     assert told["cases"]["separation/natural-present"]["false_positives_drawn"]["n"] == 2
     assert "separation/natural-present" in (tmp_path / "calibration.md").read_text("utf-8")
+
+
+SOURCE = {"model": "m", "weights": "sha256:0", "profile": "quick", "first_seed": 5, "draws": 10}
+
+
+def test_draws_of_an_earlier_table_stand_if_weights_versions_and_numbers_are_the_same() -> None:
+    drawn = [Draw("m", f"a/{case}", seed, "supported" if seed < 7 else "refuted") for case in "bc" for seed in range(5, 15)]
+    table = Calibration([], [], [*drawn, *[Draw("m", "d/e", s, "refuted") for s in range(5, 14)]], [], (), SOURCE, {"a": "1", "d": "1"})
+    told = json.loads(json.dumps(table.plain()))
+    now = {"a": "1", "d": "1"}
+    assert drawn_before(told, SOURCE, now) == {"a/b": Rate(2, 10), "a/c": Rate(2, 10)}  # of d/e there are nine draws
+    assert drawn_before(told, SOURCE, {**now, "a": "2"}) == {}
+    assert drawn_before(told, {**SOURCE, "weights": "sha256:1"}, now) == {}
+    assert drawn_before({**told, "cases": {name: {**row, "version": None} for name, row in told["cases"].items()}}, SOURCE, {}) == {}
+
+
+def test_draws_of_an_earlier_table_count_as_its_own() -> None:
+    some = [Draw("m", "a/b", seed, "supported" if seed < 7 else "refuted") for seed in range(5, 15)]
+    more = [Draw("m", "c/d", seed, "refuted") for seed in range(5, 15)]
+    whole = Calibration([], [], [*some, *more], [], (), SOURCE)
+    joined = Calibration([], [], more, [], (), SOURCE, {}, {"a/b": Rate(2, 10)})
+    assert (joined.plain(), joined.markdown(), joined.families()) == (whole.plain(), whole.markdown(), whole.families())
+    assert "m with its labels permuted" in whole.markdown()
+    assert "10 of each case (seeds 5 to 14)" in whole.markdown()
+
+
+def test_the_command_draws_nothing_that_an_earlier_table_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    words = ["--draws", "2", "--model", "reference-xxs", "--cases", "separation/natural-present", "--seeds", "--output"]
+    status = main([*words, str(tmp_path / "one")])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("fixtures.bench.build", lambda *_: pytest.fail("a model was loaded to be measured"))
+    again = [*words, str(tmp_path / "two"), f"--earlier={tmp_path / 'one' / 'calibration.json'}"]
+    assert main(again) == status
+    assert "1 of 1 cases have their draws in the earlier table" in capsys.readouterr().out
+    first, second = ((tmp_path / name / "calibration.json").read_text("utf-8") for name in ("one", "two"))
+    assert first == second
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"source": {}}', '{"source": {}, "cases": {"a/b": 1}}'])
+def test_an_earlier_table_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--draws", "0", "--seeds", f"--earlier={path}"])
+    assert stopped.value.code == 4
+    said = capsys.readouterr().err
+    assert "calibration.json: not a calibration.json that says what its draws were made from" in said
+    assert said.count("\n") == 1
 
 
 def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_versions(
