@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.model = [Path(vectors).stem]
         return
     config.option.model = list(dict.fromkeys(config.getoption("--model") or ["reference"]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let hypothesis say nothing of a session in which no test uses it: for that alone it would be imported, which takes a second."""
+    plugins = session.config.pluginmanager
+    if "hypothesis" not in sys.modules and plugins.has_plugin("hypothesispytest"):
+        plugins.unregister(name="hypothesispytest")

@@ -124,6 +124,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    heavy = sorted({"torch", "transformers"} & set(sys.modules))
+    heavy = sorted({"torch", "transformers", "hypothesis"} & set(sys.modules))
     sys.stderr.write(f"\nmeasured: {' '.join(MEASURED)}\n")
     sys.stdout.write(f"\nheavy modules: {', '.join(heavy) or 'none'}\n")
