@@ -68,6 +68,12 @@ def test_collection_imports_no_torch_and_a_repeated_model_counts_once() -> None:
     assert ["gpt2" in line for line in ids] == sorted("gpt2" in line for line in ids)
 
 
+def test_hypothesis_is_not_imported_to_say_that_it_has_nothing_to_say() -> None:
+    done = suite("--collect-only", "-q", *CANNED, PYTEST_DISABLE_PLUGIN_AUTOLOAD="")
+    assert done.returncode == 0
+    assert "heavy modules: none" in done.stdout
+
+
 @pytest.fixture(scope="module")
 def all_supported(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     root = tmp_path_factory.mktemp("complete")
