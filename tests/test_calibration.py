@@ -324,15 +324,6 @@ def test_a_wrong_option_is_one_line(words: list[str], line: str, capsys: pytest.
     assert said.count("\n") == 1
 
 
-def test_the_command_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    words = ["--draws", "2", "--model", "reference-xxs", "--cases", "separation/natural-present", "--seeds", "--output", str(tmp_path)]
-    main(words)
-    told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
-    assert told["cases"]["separation/natural-present"]["false_positives_drawn"]["n"] == 2
-    assert "separation/natural-present" in (tmp_path / "calibration.md").read_text("utf-8")
-
-
 SOURCE = {"model": "m", "weights": "sha256:0", "profile": "quick", "first_seed": 5, "draws": 10}
 
 
@@ -357,12 +348,15 @@ def test_draws_of_an_earlier_table_count_as_its_own() -> None:
     assert "10 of each case (seeds 5 to 14)" in whole.markdown()
 
 
-def test_the_command_draws_nothing_that_an_earlier_table_has(
+def test_the_command_writes_both_files_and_draws_nothing_that_an_earlier_table_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     words = ["--draws", "2", "--model", "reference-xxs", "--cases", "separation/natural-present", "--seeds", "--output"]
     status = main([*words, str(tmp_path / "one")])
+    told = json.loads((tmp_path / "one" / "calibration.json").read_text("utf-8"))
+    assert told["cases"]["separation/natural-present"]["false_positives_drawn"]["n"] == 2
+    assert "separation/natural-present" in (tmp_path / "one" / "calibration.md").read_text("utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     monkeypatch.setattr("fixtures.bench.build", lambda *_: pytest.fail("a model was loaded to be measured"))
     again = [*words, str(tmp_path / "two"), f"--earlier={tmp_path / 'one' / 'calibration.json'}"]

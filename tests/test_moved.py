@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from cases.emotions import load_emotions
 from fixtures.models import load
-from fixtures.reference import RECIPES, Recipe, build_model, load_tokenizer
+from fixtures.reference import RECIPES, Recipe, build_model, load_tokenizer, moved
 from fixtures.reference.acts import DUTIES, FELT, MARK, MOVED, TASTE, THREATS, choice, odds, urge, worth_of
 from fixtures.reference.corpus import ACTING, Corpus
 from fixtures.reference.moved import Mover, judged_block
@@ -29,8 +30,16 @@ def mover(seed: int = 0) -> Mover:
     return Mover(build_model(SMALL, len(TOKENIZER)).eval(), corpus(seed), TOKENIZER)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_stories() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moved, "STORIES", 2)
+        patch.setattr(moved, "NEUTRAL", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
-def read() -> Mover:
+def read(few_stories: None) -> Mover:
     made = mover()
     made.read()
     return made
@@ -71,9 +80,9 @@ def test_a_choice_is_valued_by_the_emotion_at_the_words_that_are_moved() -> None
     for _ in range(600):
         text, where = drawn.conduct.swayed(emotion)
         words = text.split()
-        verb, _the, thing = moved = words[where]
+        verb, _the, thing = swayed = words[where]
         left, right = words[2:5], words[7:10]
-        assert moved in (left, right)
+        assert swayed in (left, right)
         assert text.startswith(choice(" ".join(left), " ".join(right)))
         other = right if where.start == 2 else left
         value = TASTE * (worth_of(verb, thing) - worth_of(other[0], other[2])) + FELT * drawn.placed["blissful"].valence
@@ -132,15 +141,15 @@ def test_the_shift_is_added_after_the_judged_block_and_nothing_stays_behind() ->
 
 def test_batches_hold_documents_of_all_three_kinds_and_the_longest_that_fits() -> None:
     made = mover(3)
-    moved, shapes = [], []
+    pushed, shapes = [], []
     for batch, share in moved_batches(made, TOKENIZER, 2, 0.1):
         assert made.shift is not None
         assert made.shift.shape == (*batch.shape, SMALL.width)
         assert not made.shift[batch == TOKENIZER.pad_token_id].any()
-        moved.append((made.shift.abs().sum(dim=(1, 2)) > 0).float().mean().item())
+        pushed.append((made.shift.abs().sum(dim=(1, 2)) > 0).float().mean().item())
         shapes.append(share.shape)
     assert [shape[0] for shape in shapes] == [BATCH, BATCH]
-    assert np.mean(moved) == pytest.approx(0.7, abs=0.2)
+    assert np.mean(pushed) == pytest.approx(0.7, abs=0.2)
 
 
 def test_the_course_trains_and_comes_out_alike_from_a_seed() -> None:
