@@ -14,13 +14,14 @@ import pytest
 
 from cases.claims import load_claims
 from cases.stimuli import load_stimuli
+from fixtures import monitoring, trajectory
 from fixtures.bench import build
 from fixtures.calibration import controls
 from fixtures.calibration import draws as drawing
 from fixtures.calibration.__main__ import MARKS, main, run_options
 from fixtures.calibration.controls import code_hash, complete, kept, place_of, untrained
 from fixtures.calibration.draws import SINGLE, Draw, draws, judged, read_draws
-from fixtures.calibration.permuted import permuted, random_vectors, rows, without_labels
+from fixtures.calibration.permuted import WITHOUT_LABELS, permuted, random_vectors, rows, without_labels
 from fixtures.calibration.power import guards, smallest
 from fixtures.calibration.tables import Calibration, Rate, drawn_before
 from fixtures.models import load
@@ -69,6 +70,20 @@ def test_a_permuted_bench_has_the_activations_of_its_texts_without_another_pass(
         assert np.array_equal(texts[text], row)
     true, none = bench.vectors("implicit").unit, blind.vectors("implicit").unit
     assert abs(float(np.mean(np.sum(true * none, axis=1)))) < 0.5
+
+
+def test_what_has_neither_labels_nor_steering_is_measured_once_and_is_what_a_draw_would_measure(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = permuted(bench, 3)
+    first = (*monitoring.measured(alone), trajectory.differences(alone))
+    monitoring.measured(bench), trajectory.differences(bench)
+    assert set(WITHOUT_LABELS) == {key for key in bench._measured if key.startswith(("monitored", "sessions"))}
+    blind = random_vectors(bench, 3)
+    monkeypatch.setattr("fixtures.monitoring.logprobs", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("fixtures.trajectory.steps", lambda *_: pytest.fail("measured again"))
+    again = (*monitoring.measured(blind), trajectory.differences(blind))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 def test_vectors_at_random_are_no_ones_vectors_of_all_three_kinds_and_the_same_whenever_they_are_asked_for(bench: Any) -> None:

@@ -139,6 +139,23 @@ def test_a_planted_rising_dose_response_is_superior_to_nearly_every_random_direc
     assert draws.mean() == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.parametrize("case", [IMPLICIT, CONTRAST], ids=["implicit", "fear-contrast"])
+def test_superiority_is_the_share_of_all_random_directions_whose_slope_is_smaller(case: Case) -> None:
+    b = bench()
+    found = planted(b, case, effect=0.3)
+    doses = dose.Doses(b, case, found)
+    strengths = np.array([s for s in case.settings["strengths"] if s > 0])
+    randoms = found.randoms(names_of(case))
+    assert len(randoms) >= 20
+    for prompt, share in enumerate(doses.superiority(doses.targets)):
+        won = [
+            doses.slope(d, strengths, own)[prompt] > doses.slope(random, strengths, own)[prompt]
+            for d, own in enumerate(doses.targets)
+            for random in randoms
+        ]
+        assert share == pytest.approx(np.mean(won))
+
+
 def test_a_planted_falling_dose_response_is_refuted_as_reversed() -> None:
     m, found = measured(planted(bench(), IMPLICIT, effect=-6.0))
     assert (found.verdict, found.reason) == (REFUTED, "reversed")
