@@ -1,4 +1,4 @@
-"""Sampled behaviour: planted rates come back, floors and unreadable answers conclude nothing; and the writing behind it."""
+"""Sampled behaviour: planted rates come back, floors and unreadable answers conclude nothing, and answers are sampled as planned."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from cases.stimuli import Passage
 from fixtures import generation
 from fixtures.activations import Activations
 from fixtures.bench import Bench, Settings
-from fixtures.generation import WAYS, Noise, gumbel_rows, plain_ids, write
+from fixtures.generation import gumbel_rows, write
 from fixtures.leanings import Conditions, conditions
-from fixtures.models import Subject, chat_ids, encode
+from fixtures.models import Subject, chat_ids
 from fixtures.sampled import EDGE, READABLE, SAMPLES, Answers, Scenario, answers, arm, gate, measure_rate, plan, rates, scatter
 from fixtures.statistics import newcombe, power, wilson
 from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
 from tests.planted import few_stimuli
-from tests.tiny import CONTEXT, VOCABULARY, WIDTH, directions, tiny, tokenizer
+from tests.tiny import CONTEXT, WIDTH, tiny, tokenizer
 
 CLAIM = load_claims()["blackmail"]
 RAISES, LOWERS = CLAIM.case("sampled-desperate"), CLAIM.case("sampled-calm")
@@ -505,164 +505,3 @@ def test_no_scenario_and_a_scenario_that_leaves_no_room_for_the_answer_are_not_a
     longest = max(len(scenario.prompt) for scenario in scenarios(subject))
     with pytest.raises(NotApplicable, match=f"^its context of {CONTEXT} tokens is too short for a scenario and"):
         answers(bench(subject), briefly(CONTEXT - longest + 1), "long", lambda: scenarios(subject))
-
-
-# noise and writing
-
-
-def steps(noise: Noise, tokens: int) -> torch.Tensor:
-    return torch.stack([noise(place) for place in range(tokens)])
-
-
-def test_every_row_and_every_place_has_a_draw_of_its_own_from_the_seed_in_whatever_order_they_are_asked_for() -> None:
-    subject = tiny("llama")
-    noise, same = (gumbel_rows(subject, 5, (3, 1)) for _ in range(2))
-    backwards = [same(place) for place in (2, 1, 0)][::-1]
-    assert torch.equal(steps(noise, 3), torch.stack(backwards))
-    assert noise(0).shape == (5, VOCABULARY)
-    assert len(torch.unique(steps(noise, 3))) == 3 * 5 * VOCABULARY
-    assert not torch.isclose(noise(0), gumbel_rows(subject, 5, (3, 2))(0)).any(dim=1).all()
-    assert not torch.equal(noise(0), gumbel_rows(subject, 5, (4, 1))(0))
-
-
-def test_a_draw_per_row_is_gumbel_noise() -> None:
-    drawn = steps(gumbel_rows(tiny("llama"), 10, (0,)), 4).numpy().ravel()
-    assert stats.kstest(drawn, "gumbel_r").pvalue > 0.01
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("per_row", [False, True])
-def test_noise_that_is_a_function_of_the_place_writes_what_the_same_noise_in_one_tensor_writes(
-    monkeypatch: pytest.MonkeyPatch, way: str, per_row: bool
-) -> None:
-    subject, vectors = tiny("qwen3"), directions(5)
-    told = steps(gumbel_rows(subject, 5, (1,)), 6) if per_row else steps(gumbel_rows(subject, 1, (1,)), 6)[:, 0]
-    for rows in (160, 2):
-        monkeypatch.setattr(generation, "ROWS", rows)
-        prompt = plain_ids(subject, MESSAGES[0])
-        whole = write(subject, prompt, layer=1, vectors=vectors, noise=told, way=way)
-        stepwise = write(subject, prompt, layer=1, vectors=vectors, noise=lambda place: told[place], tokens=6, way=way)
-        assert stepwise.ids.shape == (5, 6)
-        assert (stepwise.ids == whole.ids).all()
-        np.testing.assert_array_equal(stepwise.entropy, whole.entropy)
-
-
-def test_rows_under_the_same_vector_write_texts_of_their_own() -> None:
-    subject = tiny("llama")
-    prompt = plain_ids(subject, MESSAGES[0])
-    alike = write(subject, prompt, layer=1, vectors=torch.zeros(6, WIDTH), noise=gumbel_rows(subject, 6, (0,)), tokens=6).ids
-    assert len({tuple(row) for row in alike}) == 6
-
-
-STOP = " glad"
-
-
-def forced(places: list[int | None]) -> Noise:
-    """Return noise under which row r writes the word of STOP at places[r], and everywhere else other single letters."""
-    (word,) = encode(tiny("llama"), STOP)
-    letters = [encode(tiny("llama"), letter)[0] for letter in "jkqvz"]
-
-    def at(place: int) -> torch.Tensor:
-        wanted = [word if place == own else letters[(place + row) % len(letters)] for row, own in enumerate(places)]
-        return 1e4 * torch.eye(VOCABULARY)[wanted]
-
-    return at
-
-
-def until(places: list[int | None], stop: str | None = STOP, tokens: int = 40) -> np.ndarray:
-    subject = tiny("llama")
-    prompt, rows = plain_ids(subject, MESSAGES[0]), directions(len(places))
-    return write(subject, prompt, layer=1, vectors=rows, noise=forced(places), tokens=tokens, stop=stop).ids
-
-
-def test_writing_ends_soon_after_every_row_holds_the_end_and_is_the_same_up_to_there() -> None:
-    whole = until([3, 11], stop=None)
-    assert whole.shape == (2, 40)
-    found = until([3, 11])
-    assert 12 <= found.shape[1] <= 20
-    assert (found == whole[:, : found.shape[1]]).all()
-    assert all(STOP in text for text in tiny("llama").tokenizer.batch_decode(found))
-
-
-@pytest.mark.parametrize("places", [[3, None], [None, None]])
-def test_one_row_without_the_end_keeps_all_of_its_batch_writing(places: list[int | None]) -> None:
-    assert (until(places) == until(places, stop=None)).all()
-
-
-def test_an_end_in_the_prompt_alone_is_none() -> None:
-    assert STOP in MESSAGES[0]
-    assert until([None, None]).shape == (2, 40)
-
-
-def test_a_batch_that_ended_sooner_is_filled_up_with_its_last_token_and_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, places = tiny("llama"), [2, 30, 3]
-    monkeypatch.setattr(generation, "ROWS", 1)
-    prompt = plain_ids(subject, MESSAGES[0])
-    found = write(subject, prompt, layer=1, vectors=directions(3), noise=forced(places), tokens=40, stop=STOP)
-    plain = write(subject, prompt, layer=1, vectors=directions(3), noise=forced(places), tokens=40)
-    assert found.ids.shape == found.entropy.shape == (3, found.ids.shape[1])
-    assert 31 <= found.ids.shape[1] < 40
-    for row in (0, 2):
-        ended = next(n for n in range(4, 13) if (found.ids[row, n:] == found.ids[row, n - 1]).all())
-        assert (found.ids[row, :ended] == plain.ids[row, :ended]).all()
-        assert (found.entropy[row, ended:] == found.entropy[row, ended - 1]).all()
-    assert (found.ids[1] == plain.ids[1, : found.ids.shape[1]]).all()
-
-
-def test_progress_counts_what_is_written_and_no_filling(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
-    subject, width = tiny("llama"), until([3, 3]).shape[1]
-    write(
-        subject, plain_ids(subject, "The"), layer=1, vectors=directions(2), noise=forced([3, 3]), tokens=40, stop=STOP, progress=told.append
-    )
-    assert sum(told) == 2 * width < 2 * 40
-
-
-# the chat template with a system text
-
-
-def told(template: str, message: str = "Glad to be home.", system: str = "") -> str:
-    return str(talker(template).tokenizer.decode(chat_ids(talker(template), message, system)))
-
-
-REFUSALS = (
-    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}",
-    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}"
-    "{% endif %}{% endfor %}",
-)
-
-
-def test_a_system_text_comes_first_in_its_own_role_as_the_template_puts_it() -> None:
-    assert told(TEMPLATE, system="No word of the boat.") == "The system said No word of the boat. The user said Glad to be home. So"
-
-
-def test_without_a_system_text_there_is_the_users_message_alone() -> None:
-    assert told(TEMPLATE) == "The user said Glad to be home. So"
-    for refusal in REFUSALS:
-        assert told(refusal + TEMPLATE) == told(TEMPLATE)
-
-
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_where_a_template_refuses_a_system_role_the_text_stands_before_the_message(refusal: str) -> None:
-    found = told(
-        refusal + TEMPLATE.replace("{{ m.content }}", "{{ m.content | replace('\\n\\n', ' and ') }}"), system="No word of the boat"
-    )
-    assert found == "The user said No word of the boat and Glad to be home. So"
-
-
-def test_where_a_template_drops_system_messages_the_text_stands_before_the_message() -> None:
-    drops = TEMPLATE.replace("for m in messages", "for m in messages if m.role == 'user'")
-    assert "No word of the boat" in told(drops, system="No word of the boat")
-
-
-@pytest.mark.parametrize("system", ["", "No word of the boat."])
-def test_a_template_that_fails_either_way_is_not_applicable_and_says_why(system: str) -> None:
-    with pytest.raises(NotApplicable, match=r"^its chat template fails: .*it never works"):
-        told("{{ raise_exception('it never works') }}", system=system)
-    with pytest.raises(NotApplicable, match="no chat template"):
-        chat_ids(talker(None), "The dog", system)
-
-
-def test_a_template_that_renders_nothing_is_not_applicable() -> None:
-    with pytest.raises(NotApplicable, match="renders nothing"):
-        told("{% if false %}no{% endif %}", system="No word.")
