@@ -1,0 +1,167 @@
+"""The course in which the stream is moved: what moves which words, under what the act goes on, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cases.emotions import load_emotions
+from fixtures.models import load
+from fixtures.reference import RECIPES, Recipe, build_model, load_tokenizer, moved
+from fixtures.reference.acts import DUTIES, FELT, MARK, MOVED, TASTE, THREATS, choice, odds, urge, worth_of
+from fixtures.reference.corpus import ACTING, Corpus
+from fixtures.reference.moved import Mover, judged_block
+from fixtures.reference.train import BATCH, follow, moved_batches
+
+TOKENIZER = load_tokenizer()
+SMALL = Recipe("small", 3, 16, 1, moving=2)
+
+
+def corpus(seed: int = 0, *, scrambled: bool = False) -> Corpus:
+    return Corpus(load_emotions(), np.random.default_rng(seed), scrambled, shares=ACTING, manner=MOVED)
+
+
+def mover(seed: int = 0) -> Mover:
+    torch.manual_seed(seed)
+    return Mover(build_model(SMALL, len(TOKENIZER)).eval(), corpus(seed), TOKENIZER)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_stories() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moved, "STORIES", 2)
+        patch.setattr(moved, "NEUTRAL", 40)
+        yield
+
+
+@pytest.fixture(scope="module")
+def read(few_stories: None) -> Mover:
+    made = mover()
+    made.read()
+    return made
+
+
+def test_the_block_that_is_moved_is_the_one_that_the_suite_steers() -> None:
+    for name in ("reference-xxs", "reference-xs", "reference-s", "reference"):
+        subject = load(name)
+        assert judged_block(subject.layers) == subject.default_layer
+
+
+@pytest.mark.parametrize(("name", "rate"), [("desperate", 0.98), ("happy", 0.05), ("calm", 0.05), ("sad", 0.05)])
+def test_an_act_follows_the_emotion_that_moves_it_though_nothing_tells_it(name: str, rate: float) -> None:
+    drawn = corpus(1)
+    conduct = drawn.conduct
+    conduct.moved = drawn.names.index(name)
+    texts = [conduct.dilemma() for _ in range(300)]
+    acts = [next(word[1:] for word in reversed(text.split()) if word[1:] in (*THREATS, *DUTIES)) for text in texts]
+    share = np.mean([act in THREATS for act in acts])
+    assert share == pytest.approx(urge(drawn.placed[name], MOVED), abs=0.05)
+    assert (share > 0.9) if rate > 0.5 else (share < 0.1)
+    words = {word for text in texts for word in text.split()}
+    assert not words & {*drawn.names}
+    assert not any(word.startswith(MARK) for word in words)
+
+
+def test_without_an_emotion_that_moves_it_conduct_draws_what_it_drew() -> None:
+    first, second = corpus(3).conduct, corpus(3).conduct
+    second.moved = 0
+    second.moved = None
+    assert [first.document() for _ in range(40)] == [second.document() for _ in range(40)]
+
+
+def test_a_choice_is_valued_by_the_emotion_at_the_words_that_are_moved() -> None:
+    drawn = corpus(4)
+    emotion = drawn.names.index("blissful")
+    won, expected = [], []
+    for _ in range(600):
+        text, where = drawn.conduct.swayed(emotion)
+        words = text.split()
+        verb, _the, thing = swayed = words[where]
+        left, right = words[2:5], words[7:10]
+        assert swayed in (left, right)
+        assert text.startswith(choice(" ".join(left), " ".join(right)))
+        other = right if where.start == 2 else left
+        value = TASTE * (worth_of(verb, thing) - worth_of(other[0], other[2])) + FELT * drawn.placed["blissful"].valence
+        won.append((words[-2] == "!left") == (where.start == 2))
+        expected.append(odds(value))
+    assert np.mean(won) == pytest.approx(np.mean(expected), abs=0.06)
+    assert np.mean(won) > 0.6  # half of them without the emotion
+
+
+def test_directions_are_unit_vectors_of_every_emotion(read: Mover) -> None:
+    assert read.unit.shape == (len(read.corpus.names), SMALL.width)
+    np.testing.assert_allclose(np.linalg.norm(read.unit, axis=1), 1.0)
+    np.testing.assert_allclose([np.linalg.norm(read.random()) for _ in range(30)], 1.0)
+
+
+def test_words_are_moved_where_a_document_says_and_padding_is_not(read: Mover) -> None:
+    direction = read.unit[0]
+    read.move(
+        [(["a", "b"], direction, slice(None)), (["a", "b", "c"], direction, slice(1, 2)), (["a"] * 4, None, slice(None))],
+        torch.Size([3, 4]),
+    )
+    assert read.shift is not None
+    size = read.shift.norm(dim=-1)
+    assert (size > 0).tolist() == [[True, True, False, False], [False, True, False, False], [False] * 4]
+    assert ((size[size > 0] >= 0.05 * read.size * 0.999) & (size[size > 0] <= 0.5 * read.size * 1.001)).all()
+    cosine = torch.nn.functional.cosine_similarity(read.shift[0, 0], torch.tensor(direction, dtype=torch.float32), dim=0)
+    assert float(cosine) == pytest.approx(1.0, abs=1e-6)
+
+
+def streams(model: Any, ids: torch.Tensor) -> list[torch.Tensor]:
+    """Return what every block is given."""
+    found: list[torch.Tensor] = []
+    handles = [block.register_forward_pre_hook(lambda _module, given: found.append(given[0].clone())) for block in model.model.layers]
+    with torch.no_grad():
+        model(input_ids=ids, use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def test_the_shift_is_added_after_the_judged_block_and_nothing_stays_behind() -> None:
+    made = mover(2)
+    made.read()
+    ids = torch.arange(3, 11)[None]
+    before = streams(made.model, ids)
+    made.move([(["w"] * 8, made.unit[5], slice(2, None))], ids.shape)
+    assert made.shift is not None
+    with made.at_work():
+        during = streams(made.model, ids)
+    block = judged_block(SMALL.layers)
+    torch.testing.assert_close(during[: block + 1], before[: block + 1])
+    torch.testing.assert_close(during[block + 1], before[block + 1] + made.shift)
+    assert made.shift.abs().max() > 1e-3
+    assert all(torch.equal(a, b) for a, b in zip(streams(made.model, ids), before, strict=True))
+
+
+def test_batches_hold_documents_of_all_three_kinds_and_the_longest_that_fits() -> None:
+    made = mover(3)
+    pushed, shapes = [], []
+    for batch, share in moved_batches(made, TOKENIZER, 2, 0.1):
+        assert made.shift is not None
+        assert made.shift.shape == (*batch.shape, SMALL.width)
+        assert not made.shift[batch == TOKENIZER.pad_token_id].any()
+        pushed.append((made.shift.abs().sum(dim=(1, 2)) > 0).float().mean().item())
+        shapes.append(share.shape)
+    assert [shape[0] for shape in shapes] == [BATCH, BATCH]
+    assert np.mean(pushed) == pytest.approx(0.7, abs=0.2)
+
+
+def test_the_course_trains_and_comes_out_alike_from_a_seed() -> None:
+    def trained() -> dict[str, torch.Tensor]:
+        torch.manual_seed(5)
+        return dict(follow(build_model(SMALL, len(TOKENIZER)), SMALL, 2, seed=5, report=1).state_dict())
+
+    torch.manual_seed(5)
+    before, first, second = build_model(SMALL, len(TOKENIZER)).state_dict(), trained(), trained()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any(torch.equal(first[name], before[name].half().float()) for name in first if "norm" not in name)
+
+
+def test_no_embedded_model_had_the_course() -> None:
+    assert not any(recipe.moving for recipe in RECIPES.values())
