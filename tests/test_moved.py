@@ -12,7 +12,7 @@ import torch
 from cases.emotions import load_emotions
 from fixtures.models import load
 from fixtures.reference import RECIPES, Recipe, build_model, load_tokenizer, moved
-from fixtures.reference.acts import DUTIES, FELT, MARK, MOVED, TASTE, THREATS, choice, odds, urge, worth_of
+from fixtures.reference.acts import DUTIES, FELT, MANNERS, MARK, MOVED, TASTE, THREATS, choice, odds, urge, worth_of
 from fixtures.reference.corpus import ACTING, Corpus
 from fixtures.reference.moved import Mover, judged_block
 from fixtures.reference.train import BATCH, follow, moved_batches
@@ -163,5 +163,16 @@ def test_the_course_trains_and_comes_out_alike_from_a_seed() -> None:
     assert not any(torch.equal(first[name], before[name].half().float()) for name in first if "norm" not in name)
 
 
-def test_no_embedded_model_had_the_course() -> None:
-    assert not any(recipe.moving for recipe in RECIPES.values())
+def test_only_the_reference_that_is_to_hold_every_claim_had_the_course() -> None:
+    assert [name for name, recipe in RECIPES.items() if recipe.moving] == ["reference-m"]
+
+
+def test_sessions_show_half_of_what_is_felt_in_clauses_in_this_course_alone() -> None:
+    names = {*corpus().names}
+    shares = {}
+    for manner in (MOVED, MANNERS[2]):
+        drawn = Corpus(load_emotions(), np.random.default_rng(2), shares=ACTING, manner=manner)
+        words = [drawn.conduct.session().replace(MARK, "").split() for _ in range(400)]
+        told = sum(word in names for text in words for word in text)
+        shares[manner] = told / len(words)
+    assert shares[MOVED] == pytest.approx(shares[MANNERS[2]] / 2, rel=0.1)
