@@ -30,6 +30,7 @@ from fixtures.nulls import Null, chance
 from fixtures.plugin import instrument_of
 from fixtures.reference import load_reference
 from fixtures.verdicts import mean_measurement
+from reports.baseline import write_baseline
 from tests.runs import small_record, small_run
 
 WORLD = load_stimuli("world")
@@ -407,15 +408,30 @@ def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_ver
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps(run.plain()), "utf-8")
     words = ["--draws", "0", "--seeds", "--output", str(tmp_path), *(f"--negative={tmp_path / name}" for name in (*runs, "one"))]
+    (tmp_path / "broken.json").write_text("{", "utf-8")
+    words.append(f"--negative={tmp_path / 'broken.json'}")
     assert main(words) == 1
     told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
     assert told["cases"]["separation/natural-present"]["false_positives_runs"]["n"] == 1
     assert told["missed"] == [
         "tiny: judged by other versions of the claims (separation/natural-present)",
         "part: no complete run came of it",
+        "broken.json: no complete run came of it",
         "all cases: false positives 1 of 1, 1.000 [0.207, 1.000] on negative controls",
     ]
     assert "whole runs: tiny (quick)." in capsys.readouterr().out
+
+
+def test_the_file_of_a_baseline_is_a_control_as_its_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.calibration.__main__.checkout_versions", lambda: {"separation": small_record().version})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(small_run().plain()), "utf-8")
+    tables = []
+    for control in (tmp_path / "run", write_baseline(small_run(), tmp_path / "baseline.json")):
+        main(["--draws", "0", "--seeds", "--output", str(tmp_path), f"--negative={control}"])
+        tables.append(json.loads((tmp_path / "calibration.json").read_text("utf-8")))
+    assert tables[0]["cases"] == tables[1]["cases"]
+    assert tables[0]["cases"]["separation/natural-present"]["false_positives_runs"]["n"] == 1
 
 
 def test_negative_controls_may_be_of_other_seeds_than_the_positive_ones(monkeypatch: pytest.MonkeyPatch) -> None:
