@@ -109,6 +109,11 @@ class Stimuli:
         digest = hashlib.sha256("\n".join([self.hash, source, told]).encode()).hexdigest()[:12]
         return replace(self, implicit=tuple(implicit), hash=digest)
 
+    def hash_for(self, needs: Sequence[str]) -> str:
+        """Return a hash of everything but the pairs of contrasts that `needs` (of a case) does not name."""
+        named = {name: pairs for name, pairs in self.pairs.items() if f"pairs/{name}" in needs}
+        return hashlib.sha256(repr(replace(self, pairs=named, hash="")).encode()).hexdigest()[:12]
+
     def limited(self, count: int) -> Stimuli:
         """Return the first `count` of everything (topics, templates, pairs, frames), and four neutral passages for each."""
         return replace(

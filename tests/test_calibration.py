@@ -349,11 +349,13 @@ SOURCE = {"model": "m", "weights": "sha256:0", "profile": "quick", "first_seed":
 
 def test_draws_of_an_earlier_table_stand_if_weights_versions_and_numbers_are_the_same() -> None:
     drawn = [Draw("m", f"a/{case}", seed, "supported" if seed < 7 else "refuted") for case in "bc" for seed in range(5, 15)]
-    table = Calibration([], [], [*drawn, *[Draw("m", "d/e", s, "refuted") for s in range(5, 14)]], [], (), SOURCE, {"a": "1", "d": "1"})
+    table = Calibration(
+        [], [], [*drawn, *[Draw("m", "d/e", s, "refuted") for s in range(5, 14)]], [], (), SOURCE, {"a/b": "1", "a/c": "1", "d/e": "1"}
+    )
     told = json.loads(json.dumps(table.plain()))
-    now = {"a": "1", "d": "1"}
+    now = {"a/b": "1", "a/c": "1", "d/e": "1"}
     assert drawn_before(told, SOURCE, now) == {"a/b": Rate(2, 10), "a/c": Rate(2, 10)}  # of d/e there are nine draws
-    assert drawn_before(told, SOURCE, {**now, "a": "2"}) == {}
+    assert drawn_before(told, SOURCE, {**now, "a/b": "2"}) == {"a/c": Rate(2, 10)}
     assert drawn_before(told, {**SOURCE, "weights": "sha256:1"}, now) == {}
     assert drawn_before({**told, "cases": {name: {**row, "version": None} for name, row in told["cases"].items()}}, SOURCE, {}) == {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -371,3 +372,13 @@ def test_blind_labels_cover_each_scenario_and_both_texts_of_each_other_kind() ->
     items = {name: {r["item"] for r in load_labels(OTHERS) if r["set"] == name} for name in ("scenarios", "kinds")}
     assert items["scenarios"] == {f"{p.emotion}/{p.topic}" for p in stimuli.scenarios}
     assert items["kinds"] == {f"{p.id}/{side}" for p in stimuli.kinds for side in ("text", "neutral")}
+
+
+def test_the_hash_for_a_case_changes_with_the_pairs_that_it_names_and_with_all_else() -> None:
+    plain = load_stimuli("world")
+    turned = replace(plain, pairs={**plain.pairs, "anger_joy": plain.pairs["anger_joy"][::-1]})
+    fewer = replace(plain, neutral=plain.neutral[1:])
+    for needs, pairs_matter in ((("pairs/fear_calm", "pairs/anger_joy"), True), (("pairs/fear_calm",), False), (("implicit",), False)):
+        assert (turned.hash_for(needs) != plain.hash_for(needs)) == pairs_matter
+        assert fewer.hash_for(needs) != plain.hash_for(needs)
+        assert replace(plain, hash="other").hash_for(needs) == plain.hash_for(needs)
