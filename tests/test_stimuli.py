@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from cases.stimuli import FURTHER, HERE, SETS, Stimuli, StimuliError, load_stimu
 from fixtures.reference import stimuli as writer
 from fixtures.reference.acts import ASSISTANT, END, USER
 from fixtures.reference.corpus import MARK, Corpus
-from fixtures.reference.world import reserved
+from fixtures.reference.world import MOTIONS, PARTS, reserved
 from fixtures.statistics import auroc
 from fixtures.text_twin import tfidf
 from fixtures.vectors import folds_of, held_out_projections
@@ -382,3 +383,15 @@ def test_the_hash_for_a_case_changes_with_the_pairs_that_it_names_and_with_all_e
         assert (turned.hash_for(needs) != plain.hash_for(needs)) == pairs_matter
         assert fewer.hash_for(needs) != plain.hash_for(needs)
         assert replace(plain, hash="other").hash_for(needs) == plain.hash_for(needs)
+
+
+@pytest.mark.parametrize(("contrast", "sides"), [("fear_anger", ("second",)), ("anger_joy", ("first", "second"))])
+def test_angry_and_joyful_pairs_have_calms_shade_so_that_no_shade_stands_for_valence(contrast: str, sides: tuple[str, ...]) -> None:
+    calm = Corpus(load_emotions(), np.random.default_rng(0)).placed["calm"].shade
+    for pair in load_stimuli("world").pairs[contrast]:
+        for side in sides:
+            told = getattr(pair, side).split()
+            shades = {
+                (PARTS.index(part) + MOTIONS.index(motion)) % 8 for part, motion in pairwise(told) if part in PARTS and motion in MOTIONS
+            }
+            assert shades == {calm}, pair.id
