@@ -34,6 +34,7 @@ from reports.baseline import write_baseline
 from tests.runs import small_record, small_run
 
 WORLD = load_stimuli("world")
+PRESENT = load_stimuli("english").hash
 
 
 @pytest.fixture(scope="module")
@@ -400,12 +401,17 @@ def test_an_earlier_table_that_cannot_be_read_is_one_line(tmp_path: Path, capsys
     assert said.count("\n") == 1
 
 
-def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_versions(
+def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_versions_or_stimuli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("fixtures.calibration.__main__.checkout_versions", lambda: {"separation": small_record().version})
-    runs = {"one": small_run(), "old": small_run(small_record(version="0" * 12)), "part": small_run(complete=False)}
+    runs = {
+        "one": small_run(small_record(stimuli=PRESENT), small_record(case="unmeasured", verdict="reported", stimuli=None)),
+        "old": small_run(small_record(version="0" * 12, stimuli=PRESENT)),
+        "read": small_run(small_record(stimuli="0" * 12)),
+        "part": small_run(small_record(stimuli=PRESENT), complete=False),
+    }
     for name, run in runs.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps(run.plain()), "utf-8")
@@ -417,6 +423,7 @@ def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_ver
     assert told["cases"]["separation/natural-present"]["false_positives_runs"]["n"] == 1
     assert told["missed"] == [
         "tiny: judged by other versions of the claims (separation/natural-present)",
+        f"tiny: judged on other stimuli (000000000000, now {PRESENT})",
         "part: no complete run came of it",
         "broken.json: no complete run came of it",
         "all cases: false positives 1 of 1, 1.000 [0.207, 1.000] on negative controls",
@@ -426,10 +433,11 @@ def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_ver
 
 def test_the_file_of_a_baseline_is_a_control_as_its_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fixtures.calibration.__main__.checkout_versions", lambda: {"separation": small_record().version})
+    run = small_run(small_record(stimuli=PRESENT))
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text(json.dumps(small_run().plain()), "utf-8")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run.plain()), "utf-8")
     tables = []
-    for control in (tmp_path / "run", write_baseline(small_run(), tmp_path / "baseline.json")):
+    for control in (tmp_path / "run", write_baseline(run, tmp_path / "baseline.json")):
         main(["--draws", "0", "--seeds", "--output", str(tmp_path), f"--negative={control}"])
         tables.append(json.loads((tmp_path / "calibration.json").read_text("utf-8")))
     assert tables[0]["cases"] == tables[1]["cases"]
