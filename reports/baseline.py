@@ -35,15 +35,26 @@ def rounded(value: Any) -> Any:
     return [rounded(v) for v in value] if isinstance(value, list | tuple) else value
 
 
+KEPT = ("risk", "unsteered nats per token", "unsteered nats per character")
+"""Details that a gate, a leaderboard or a ladder reads; of coherent windows they read the width."""
+
+
+def slim_details(details: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what other runs are compared with of a record's details, None where there is nothing."""
+    kept = {name: details[name] for name in KEPT if details.get(name) is not None}
+    if windows := details.get("windows"):
+        kept["windows"] = [{name: value for name, value in window.items() if name != "points"} for window in windows]
+    return kept or None
+
+
 def slim_record(record: Record) -> Record:
-    """Return a record without its nulls, texts and details except risk; of its items, the figures that pair it with another run."""
+    """Return a record without its nulls, texts and most details; of its items, the figures that pair it with another run."""
     form = form_of(record)
     kept = form.columns if form else ()
     items = [
         {k: item[k] for k in ("id", "cluster", *kept) if k in item and not (k == "cluster" and item[k] == item["id"])}
         for item in record.items
     ]
-    risk = (record.details or {}).get("risk")
     return replace(
         record,
         statement="",
@@ -51,7 +62,7 @@ def slim_record(record: Record) -> Record:
         published="",
         nulls=(),
         items=tuple(items) if form else (),
-        details={"risk": risk} if risk else None,
+        details=slim_details(record.details or {}),
     )
 
 

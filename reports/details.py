@@ -127,7 +127,8 @@ def windows(found: Any) -> list[Block]:
     ]
     lines: list[Block] = ["Coherent windows (in median residual norms; effects in nats of log-odds):", "", plain_table(rows)]
     for w in found:
-        lines += ["", f"{w['direction']}:", "", plain_table(w["points"])]
+        if points := w.get("points"):  # a baseline has none
+            lines += ["", f"{w['direction']}:", "", plain_table(points)]
     return lines
 
 

@@ -157,8 +157,11 @@ def markdown(run: Run, drawn: Collection[str] = (), failed: Mapping[str, str] = 
 def section(records: list[Record], drawn: Collection[str] = (), failed: Mapping[str, str] = NONE) -> list[str]:
     """Return the section of a claim: the sentence, its source and published figure, and each case with its nulls and detail."""
     first = records[0]
-    lines = [f"## {first.claim.replace('_', ' ').capitalize()}", "", f"*{first.statement}*", ""]
-    lines += [f"Source: {first.source}. Published: {first.published}. Smallest effect of interest: skill {first.smallest_effect:g}.", ""]
+    lines = [f"## {first.claim.replace('_', ' ').capitalize()}", ""]
+    if first.statement:  # a baseline has neither the sentence nor its source
+        lines += [f"*{first.statement}*", ""]
+    source = f"Source: {first.source}. Published: {first.published}. " if first.source else ""
+    lines += [f"{source}Smallest effect of interest: skill {first.smallest_effect:g}.", ""]
     for r in records:
         lines += [f"### {r.id}: {r.verdict}", ""]
         if r.reason:
@@ -173,16 +176,11 @@ def section(records: list[Record], drawn: Collection[str] = (), failed: Mapping[
         ]
         if r.rank_p is not None:
             lines += [f"p = {r.rank_p:.3f}, the rank of the value among its permutations or random directions.", ""]
-        lines += [
-            table(
-                [
-                    {"null": n["kind"], "draws": str(n["n"]), "mean": figure(n["mean"]), "95th percentile": figure(n["p95"])}
-                    for n in r.nulls
-                ],
-                "github",
-            ),
-            "",
-        ]
+        if r.nulls:
+            told = [
+                {"null": n["kind"], "draws": str(n["n"]), "mean": figure(n["mean"]), "95th percentile": figure(n["p95"])} for n in r.nulls
+            ]
+            lines += [table(told, "github"), ""]
         if (name := r.id.replace("/", "-")) in drawn:
             lines += [f"![{r.claim.replace('_', ' ')}, {r.case}](figures/{name}.svg)", ""]
         elif name in failed:

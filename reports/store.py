@@ -88,10 +88,21 @@ def _no_number(word: str) -> None:
 
 
 def read_run(path: Path) -> Run:
-    """Return the run in a run.json or in the folder that holds one, checked against the schema; raises RecordError with the path."""
+    """Return the run in a run.json or a baseline, or in the folder that holds one, checked against the schema.
+
+    Raises RecordError with the path.
+    """
     file = path / "run.json" if is_folder(path) else path
-    if is_folder(path) and not file.exists() and (path / BEGUN).exists():
-        raise RecordError(f"{shown(path)} holds a run that was stopped; accepted: a whole one, and --resume={shown(path)} goes on with it")
+    if is_folder(path) and not file.exists():
+        if (path / BEGUN).exists():
+            raise RecordError(
+                f"{shown(path)} holds a run that was stopped; accepted: a whole one, and --resume={shown(path)} goes on with it"
+            )
+        file, *more = sorted(path.glob(BASELINE)) or [path]
+        if file == path:
+            raise RecordError(f"{shown(path)} holds no run; accepted: a run.json, its folder, or a baseline")
+        if more:
+            raise RecordError(f"{shown(path)} holds {1 + len(more)} baselines; accepted: one of them ({file.name}, {more[0].name})")
     try:
         document = json.loads(file.read_text("utf-8"), parse_constant=_no_number)
         run = parse_run(document)

@@ -15,6 +15,7 @@ from reports.baseline import baseline_path, baseline_text, find_baseline, write_
 from reports.command import CommandError
 from reports.paired import difference
 from reports.record import Record, RecordError, Run
+from reports.render import markdown
 from reports.schema import check_document, validator
 from reports.store import find_runs, read_run, write_run
 from tests.runs import small_record, small_run
@@ -42,6 +43,26 @@ def test_a_baseline_is_small_and_compares_as_the_run_itself_does(tmp_path: Path)
     assert full is not None
     assert slim is not None
     assert (slim.value, slim.low, slim.high) == pytest.approx((full.value, full.low, full.high), abs=1e-6)
+
+
+def test_a_baseline_keeps_the_width_of_windows_and_is_shown_without_what_it_lacks(tmp_path: Path) -> None:
+    window = {"direction": "calm", "width": 1.25, "largest coherent effect": 2.5, "points": [{"strength": 0.1, "effect": 77.75}]}
+    dose = small_record(case="dose", details={"windows": [window], "curve": [{"strength": 0.1, "effect": 66.25}]})
+    text = markdown(read_run(write_baseline(small_run(dose), tmp_path / "b.json")))
+    assert "1.250" in text
+    assert "2.500" in text
+    assert [absent for absent in ("77.75", "66.25", "\n**\n", "Source:", "Published:", "95th percentile") if absent in text] == []
+
+
+def test_the_folder_of_a_baseline_stands_for_it_unless_it_holds_several(tmp_path: Path) -> None:
+    write_baseline(RUN, tmp_path / "cpu-float32.json")
+    assert read_run(tmp_path) == read_run(tmp_path / "cpu-float32.json")
+    write_baseline(RUN, tmp_path / "cuda-bfloat16.json")
+    with pytest.raises(RecordError, match=r"holds 2 baselines; accepted: one of them \(cpu-float32.json, cuda-bfloat16.json\)$"):
+        read_run(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecordError, match=r"empty holds no run; accepted: a run.json, its folder, or a baseline$"):
+        read_run(tmp_path / "empty")
 
 
 def test_one_record_stands_on_one_line_so_that_a_change_shows_in_a_diff() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reports.baseline import slim
 from reports.command import CommandError
 from reports.ladder import AROUSAL, CHARACTER, SIZE, SKILL, TOKEN, WINDOW, Line, ladder, lines
 from reports.record import Record, Run
@@ -54,6 +55,10 @@ def test_planted_slopes_are_read_from_the_records_against_size_and_quality() -> 
     assert [p.x for p in found(ALL, AROUSAL).points] == pytest.approx([5, 6, 7, 8, 9])
     assert [(p.model, p.low, p.high) for p in found(ALL, AROUSAL).points][:1] == [("xs", pytest.approx(0.2), pytest.approx(0.4))]
     assert not [line for line in lines(ladder(ALL).runs) if line.against == CHARACTER]
+
+
+def test_baselines_give_the_slopes_of_their_runs() -> None:
+    assert lines(ladder([slim(run) for run in ALL]).runs) == lines(ladder(ALL).runs)
 
 
 def test_the_order_of_the_runs_decides_nothing() -> None:

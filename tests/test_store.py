@@ -81,7 +81,7 @@ def test_a_run_comes_back_as_it_was_written_from_its_file_and_from_its_folder(tm
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "No such file"),
+        (None, "holds no run; accepted: a run.json, its folder, or a baseline"),
         (b"{", "Expecting property name"),
         (b"\xff\xfe", "decode"),
         (b"[]", "a list; accepted: an object"),
