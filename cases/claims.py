@@ -161,3 +161,8 @@ def case_files() -> list[Path]:
 def load_claims() -> dict[str, Claim]:
     """Return every claim by family, which is the stem of its case file and of the test that reads it; read once, for all who ask."""
     return {path.stem: load_claim(path) for path in case_files()}
+
+
+def every_case() -> tuple[tuple[str, str], ...]:
+    """Return family and case of every case that a complete run has a record of, in order."""
+    return tuple((claim.family, case.name) for claim in load_claims().values() for case in claim.cases)

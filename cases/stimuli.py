@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Stimuli:
-    """Everything that a model is shown, the same for every model of a set ("english" or "world").
+    """Everything that a model is shown, the same for every model of a set ("english" or "world"), and what it is held to.
 
     `concepts` are passages of what is no emotion (formal, culinary, spatial), the concept in the emotion's place; `asked` is how
-    a feeling is asked for in words, with the fields emotion, text and frame.
+    a feeling is asked for in words, with the fields emotion, text and frame. `hash` is of the texts and of the emotions with their
+    coordinates, clusters and words.
     """
 
     set: str
@@ -106,13 +107,16 @@ class Stimuli:
     def with_passages(self, implicit: Sequence[Passage], source: str) -> Stimuli:
         """Return the same stimuli with other implicit passages; their texts and `source` enter the hash."""
         told = json.dumps([[p.emotion, p.topic, p.text] for p in implicit])
-        digest = hashlib.sha256("\n".join([self.hash, source, told]).encode()).hexdigest()[:12]
-        return replace(self, implicit=tuple(implicit), hash=digest)
+        return replace(self, implicit=tuple(implicit), hash=_hash(self.hash, source, told))
+
+    def with_emotions(self, emotions: Sequence[Emotion]) -> Stimuli:
+        """Return the same stimuli with other emotions or other places of theirs, which enter the hash."""
+        return replace(self, emotions=tuple(emotions), hash=_hash(self.hash, _told(emotions)))
 
     def hash_for(self, needs: Sequence[str]) -> str:
         """Return a hash of everything but the pairs of contrasts that `needs` (of a case) does not name."""
         named = {name: pairs for name, pairs in self.pairs.items() if f"pairs/{name}" in needs}
-        return hashlib.sha256(repr(replace(self, pairs=named, hash="")).encode()).hexdigest()[:12]
+        return _hash(repr(replace(self, pairs=named, hash="")))
 
     def limited(self, count: int) -> Stimuli:
         """Return the first `count` of everything (topics, templates, pairs, frames), and four neutral passages for each."""
@@ -130,6 +134,15 @@ class Stimuli:
             concepts=_first_topics(self.concepts, count),
             acts=self.acts.limited(count),
         )
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _told(emotions: Sequence[Emotion]) -> str:
+    """Return everything that is known of emotions as text: names, coordinates, clusters, families and synonyms."""
+    return json.dumps([asdict(emotion) for emotion in emotions])
 
 
 def _first_of_each_kind(pairs: Sequence[KindPair], count: int) -> tuple[KindPair, ...]:
@@ -192,7 +205,7 @@ def load_stimuli(name: str, folder: Path = HERE, *, emotions_asked: str = "core"
         asked=_lines(root / "asked.txt")[0].replace("\\n", "\n"),
         frames=tuple(_lines(root / "frames.txt")),
         controls=tuple(word for line in _lines(root / "controls.txt") for word in line.split()),
-        hash=digest.hexdigest()[:12],
+        hash=_hash(digest.hexdigest(), _told(emotions)),
     )
 
 

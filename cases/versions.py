@@ -1,14 +1,67 @@
-"""The claim versions of this checkout, read from its files without importing what measures."""
+"""What this checkout would judge now, read from its files without importing what measures: claim versions, cases, stimuli."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from cases.claims import Claim, load_claims
+from cases.claims import Claim, every_case, load_claims
+from cases.stimuli import load_stimuli
 
 ROOT = Path(__file__).parents[1]
+SHIPPED = (("english", "core"), ("english", "all"), ("world", "core"))
+"""Sets of stimuli with the emotions that may be asked of them."""
+
+
+def as_shipped(options: Mapping[str, Any]) -> bool:
+    """Say whether a run of these options read the shipped passages and norms, so that the checkout knows their hash."""
+    return options.get("passages") in (None, "shipped") and not options.get("norms")
+
+
+def read_by(subject: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[str, str]:
+    """Return which set of stimuli a run read, and which emotions were asked."""
+    return str(subject.get("stimuli")), str(options.get("emotions") or "core")
+
+
+@dataclass(frozen=True)
+class Current:
+    """What a run has to be of to count: claim versions by family, every (family, case), hashes by set of stimuli and emotions.
+
+    Without `cases` none has to be there, and a set without a hash may have any.
+    """
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+    cases: Sequence[tuple[str, str]] = ()
+    stimuli: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def outdated(self, subject: Mapping[str, Any], options: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> str | None:
+        """Return how a run was judged otherwise than it would be now, "judged ...", or None.
+
+        By other versions of claims, on other stimuli than the shipped ones of now (passages or norms of a user's own may be any), or
+        without some of the cases.
+        """
+        rows = list(records)
+        if old := dict.fromkeys(r["family"] for r in rows if r["version"] != self.versions.get(r["family"])):
+            return f"judged by other versions of {', '.join(old)}"
+        now = self.stimuli.get(read_by(subject, options)) if as_shipped(options) else None
+        # a record of what was not measured had no hash once
+        if now and (read := {r["stimuli"] for r in rows if r.get("stimuli")} - {now}):
+            return f"judged on other stimuli ({min(read)}, now {now})"
+        held = {(r["family"], r["case"]) for r in rows}
+        if lacking := [f"{family}/{case}" for family, case in self.cases if (family, case) not in held]:
+            return f"judged without {len(lacking)} of {len(self.cases)} cases ({lacking[0]}{', ...' if len(lacking) > 1 else ''})"
+        return None
+
+
+def checkout() -> Current:
+    """Return what this checkout would judge now."""
+    stimuli = {(name, emotions): load_stimuli(name, emotions_asked=emotions).hash for name, emotions in SHIPPED}
+    return Current(checkout_versions(), every_case(), stimuli)
 
 
 def checkout_versions(root: Path = ROOT) -> dict[str, str]:
@@ -42,8 +95,14 @@ def source_of(path: Path) -> str:
 
 def protocol(path: Path) -> int:
     """Return a module's PROTOCOL."""
+    return _protocol(path.read_text("utf-8"))
+
+
+@cache
+def _protocol(source: str) -> int:
+    """Return the PROTOCOL of a module's source; many claims share an instrument, so that each is parsed once."""
     return next(
         int(ast.literal_eval(node.value))
-        for node in ast.parse(path.read_text("utf-8")).body
+        for node in ast.parse(source).body
         if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == "PROTOCOL" for target in node.targets)
     )

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cases.versions import checkout_versions
+from cases.versions import checkout
 from reports.details import figure, table
 from reports.leaderboard import Board, Row, boards
 from reports.scores import Score
@@ -178,13 +178,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--current",
         choices=("checkout", "newest"),
         default="checkout",
-        help="whose claim versions are current, so that others are stale (default: checkout)",
+        help="whose claim versions, cases and stimuli are current, so that others are stale (default: checkout)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard of all runs that the paths stand for."""
-    current = checkout_versions() if arguments.current == "checkout" else {}
+    current = checkout() if arguments.current == "checkout" else None
     found = boards([read_run(path) for path in find_runs(arguments.runs)], arguments.sort, current)
     width = shutil.get_terminal_size((120, 40)).columns
     written = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cases.versions import Current, as_shipped
 from reports.record import Record, Run
 
 CONDITIONS = {
@@ -15,15 +16,29 @@ CONDITIONS = {
 """Options that change what is asked, by the words in which they are named."""
 
 
+def hashes(run: Run) -> str:
+    """Return the hash of the stimuli that a run's records were made on; of several, each once."""
+    return ", ".join(sorted({r.stimuli for r in run.records if r.stimuli}))
+
+
+def outdated(run: Run, current: Current) -> str | None:
+    """Return how a run was judged otherwise than it would be now, or None."""
+    return current.outdated(run.subject, run.options, map(vars, run.records))
+
+
 def conditions(run: Run) -> dict[str, str]:
-    """Return under which conditions a run was made: runs that differ in one are never ranked together."""
-    return {"stimuli": str(run.subject.get("stimuli")), **{words: str(run.options.get(key)) for key, words in CONDITIONS.items()}}
+    """Return under which conditions a run was made: runs that differ in one are never ranked together.
+
+    Passages or norms of a user's own are told apart by the hash, for two files may share a name.
+    """
+    found = {"stimuli": str(run.subject.get("stimuli")), **{words: str(run.options.get(key)) for key, words in CONDITIONS.items()}}
+    return found if as_shipped(run.options) else {**found, "stimuli hash": hashes(run)}
 
 
 def condition_gaps(ours: Run, theirs: Run) -> list[str]:
     """Return a sentence for each condition that differs, ours first."""
     a, b = conditions(ours), conditions(theirs)
-    return [f"other {name}: {a[name]} here, {b[name]} there" for name in a if a[name] != b[name]]
+    return [f"other {name}: {a[name]} here, {b[name]} there" for name in a if a[name] != b.get(name, a[name])]
 
 
 def record_gap(ours: Record, theirs: Record) -> str | None:

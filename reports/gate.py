@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from cases.shown import shown
+from cases.versions import Current
 from fixtures.statistics import LEVEL, holm
 from reports.baseline import baseline_path
-from reports.comparable import condition_gaps, named, record_gap
+from reports.comparable import condition_gaps, named, outdated, record_gap
 from reports.details import figure
 from reports.paired import difference
 from reports.policy import Policy
@@ -237,20 +238,20 @@ def regressions(run: Run, baseline: Run, policy: Policy) -> list[Finding]:
     return findings
 
 
-def evaluate(run: Run, baseline: Run | None, policy: Policy, current: Mapping[str, str] | None = None) -> Outcome:
+def evaluate(run: Run, baseline: Run | None, policy: Policy, current: Current | None = None) -> Outcome:
     """Return what a policy says of a run; pure, so that it is the same inside a run and offline.
 
     A policy with a [baseline] table wants a baseline; one that is given without such a table is held to with margin 0. Of an incomplete run
     nothing is judged: what was left out may be what would have failed, and a risk is the largest of all directions. Nor is
-    anything of a run with other claim versions than the `current` ones, by family: it says what an earlier suite would have said.
+    anything of a run with other claim versions or stimuli than the `current` ones: it says what an earlier suite would have said. One
+    that lacks a current case is incomplete whatever it says of itself.
     """
     against = named(baseline) if baseline else None
     if not run.complete:
         gap = Finding(INCOMPARABLE, "complete", "run", f"is incomplete, nothing was judged: {'; '.join(run.incomplete_because)}")
         return Outcome(policy.name, named(run), against, (gap,))
-    old = dict.fromkeys(r.family for r in run.records if (current or {}).get(r.family, r.version) != r.version)
-    if old:
-        gap = Finding(INCOMPARABLE, "version", "run", f"has other claim versions than this checkout, judge it again: {', '.join(old)}")
+    if current and (why := outdated(run, current)):
+        gap = Finding(INCOMPARABLE, "current", "run", f"was {why}: judge it again with this checkout")
         return Outcome(policy.name, named(run), against, (gap,))
     findings = [required(run, name) for name in policy.supported]
     findings += unrefuted(run, policy)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cases.versions import checkout_versions
+from cases.versions import Current, checkout
 from reports.baseline import find_baseline
 from reports.gate import Outcome, evaluate, worst
 from reports.policy import Policy, read_policy
@@ -23,9 +23,9 @@ def read_baselines(paths: Sequence[Path] | None) -> list[Run] | None:
 
 
 def gate_runs(
-    runs: Sequence[Run], policies: Sequence[Policy], baselines: Sequence[Run] | None, current: Mapping[str, str] | None = None
+    runs: Sequence[Run], policies: Sequence[Policy], baselines: Sequence[Run] | None, current: Current | None = None
 ) -> list[Outcome]:
-    """Return what every policy says of every run, whose claims have to be of the `current` versions, by family.
+    """Return what every policy says of every run, whose claims, cases and stimuli have to be the `current` ones.
 
     The committed baselines are only looked up for policies that want one; one that was named is wanted, whatever the policy says.
     """
@@ -60,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--current",
         choices=("checkout", "run"),
         default="checkout",
-        help="whose claim versions count: the checkout's, of which an older run is none, or the run's own (default: checkout)",
+        help="whose claim versions, cases and stimuli count: the checkout's, of which an older run is none, or the run's own "
+        "(default: checkout)",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what is printed (default: text)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the outcome as JSON")
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Hold a run to policies; print the findings and return the exit status that they call for."""
     policies = [read_policy(path) for path in arguments.policy]
-    current = checkout_versions() if arguments.current == "checkout" else None
+    current = checkout() if arguments.current == "checkout" else None
     outcomes = gate_runs([read_run(arguments.run_path)], policies, read_baselines(arguments.baseline), current)
     if arguments.json:
         write_whole(arguments.json, gate_json(outcomes))

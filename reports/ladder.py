@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from reports.command import CommandError
+from reports.comparable import hashes
 from reports.record import Record, Run
 from reports.scores import JUDGED, score
 from reports.slopes import Slope, slope
@@ -80,7 +81,7 @@ def conditions(run: Run) -> dict[str, str]:
     found = {"stimuli set": str(run.subject.get("stimuli"))}
     found |= {option: str(run.options.get(option)) for option in ALIKE}
     if run.options.get("passages") != "self":  # a model's own passages are its own by design
-        found["stimuli hash"] = ", ".join(sorted({r.stimuli for r in run.records if r.stimuli}))
+        found["stimuli hash"] = hashes(run)
     return found
 
 

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cases.versions import Current, read_by
 from fixtures.statistics import wilson
-from reports.comparable import conditions
+from reports.comparable import conditions, hashes, outdated
 from reports.paired import difference
 from reports.record import Record, Run
 from reports.scores import JUDGED, Score, families, risk, score, skill_interval
@@ -55,18 +56,26 @@ def newest(runs: Sequence[Run]) -> list[tuple[Run, int]]:
     return [(max(group, key=lambda run: (run.complete, run.start)), len(group) - 1) for group in groups.values()]
 
 
-def newest_versions(runs: Sequence[Run]) -> dict[str, str]:
-    """Return each case's version in the newest run that holds it."""
-    return {r.id: r.version for run in sorted(runs, key=lambda run: run.start) for r in run.records}
+def current_of(runs: Sequence[Run], known: Current) -> Current:
+    """Return what is current among runs of the same conditions: what is `known`, and for what it lacks that of the newest runs.
+
+    Of a claim the version in the newest run that holds it; cases and stimuli of the newest complete run, or of the newest.
+    """
+    last = max(runs, key=lambda run: (run.complete, run.start))
+    versions = {r.family: r.version for run in sorted(runs, key=lambda run: run.start) for r in run.records}
+    return Current(
+        {**versions, **known.versions},
+        known.cases or [(r.family, r.case) for r in last.records],
+        {read_by(last.subject, last.options): hashes(last), **known.stimuli},
+    )
 
 
-def unranked(run: Run, cases: dict[str, str], families: dict[str, str]) -> str | None:
-    """Return why a run is not ranked: it is incomplete, or stale beside the newest run's cases or the checkout's families."""
+def unranked(run: Run, current: Current) -> str | None:
+    """Return why a run is not ranked: it is incomplete, or stale, judged otherwise than what is current."""
     if not run.complete:
         return f"incomplete: {'; '.join(run.incomplete_because)}"
-    old = {r.family for r in run.records if families.get(r.family, cases.get(r.id, r.version)) != r.version}
-    old |= {name.split("/")[0] for name in set(cases) - {r.id for r in run.records}}
-    return f"stale: other versions of {', '.join(sorted(old))} are current" if old else None
+    why = outdated(run, current)
+    return f"stale: {why}" if why else None
 
 
 def judged(run: Run) -> dict[str, Record]:
@@ -111,18 +120,18 @@ def parameters(row: Row) -> float:
     return float(row.run.subject.get("parameters") or float("inf"))
 
 
-def boards(runs: Sequence[Run], sort: str = "parameters", current: dict[str, str] | None = None) -> list[Board]:
+def boards(runs: Sequence[Run], sort: str = "parameters", current: Current | None = None) -> list[Board]:
     """Return a board for each set of conditions; rows are ordered by `parameters` or by `skill`, those without a rank last.
 
-    `current` has the claim versions of the checkout, by family; for what it lacks, those of the newest run are current.
+    `current` has the checkout's claim versions, cases and stimuli; for what it lacks, those of the newest run are current.
     """
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(conditions(run).items()), []).append(run)
     found = []
     for key, group in groups.items():
-        versions = newest_versions(group)
-        chosen = [(run, left, unranked(run, versions, current or {})) for run, left in newest(group)]
+        present = current_of(group, current or Current())
+        chosen = [(run, left, unranked(run, present)) for run, left in newest(group)]
         together = [judged(run) for run, _, because in chosen if because is None]
         cases = tuple(name for name in (together[0] if together else ()) if all(name in one for one in together))
         if together and not cases:

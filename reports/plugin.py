@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from reports.gate import Outcome
 
-from cases.claims import load_claims
+from cases.claims import every_case
 from cases.shown import is_folder, private, shown
 from reports.command import CommandError
 from reports.figures import drawings
@@ -127,7 +127,7 @@ class Collector:
 
     def lacking(self, rows: list[dict[str, Any]]) -> tuple[str, ...]:
         """Return why the records are not a complete run; empty if they are."""
-        wanted = {(claim.family, case.name) for claim in load_claims().values() for case in claim.cases}
+        wanted = set(every_case())
         missing = wanted - {(row["family"], row["case"]) for row in rows}
         broken = [f"{row['family']}/{row['case']}" for row in rows if row["verdict"] == "error"]
         limit = self.config.getoption("--limit")

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cases.claims import load_claims
+from cases.claims import every_case
 from reports.record import installed_versions, parse_record
 from reports.store import BEGUN, RECORDS, SAMPLES, SUMS, digest, run_folder, slug, write_whole
 
@@ -159,8 +159,7 @@ def settled(rows: list[dict[str, Any]], begun: Begun) -> tuple[list[dict[str, An
     """Return a run's records in the order of the claims, those of earlier sessions included, and why they may not be complete."""
     found = {(row["family"], row["case"]): row for row in rows}
     unseen = {key: row for key, row in begun.rows.items() if key not in found}
-    order = [(claim.family, case.name) for claim in load_claims().values() for case in claim.cases]
-    places = {key: place for place, key in enumerate(order)}
+    places = {key: place for place, key in enumerate(every_case())}
     whole = sorted({**unseen, **found}.items(), key=lambda item: places.get(item[0], len(places)))
     reason = f"{len(unseen)} records of an earlier session were not looked at again"
     return [row for _, row in whole], (reason,) if unseen else ()
@@ -200,7 +199,7 @@ class Resumption:
         """Return the standing record of a case (family, case) of this version on these stimuli, or None: then it is to be measured."""
         run = self.run_of(subject)
         row = run.rows.get(key) if run else None
-        return row if row and row["version"] == version and row.get("stimuli") in (None, stimuli) else None
+        return row if row and row["version"] == version and row.get("stimuli") == stimuli else None
 
 
 def chosen(option: str | None, root: Path, options: Any) -> list[Begun]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from tests.tiny import config, lively, tokenizer
+from tests.tiny import SENTENCES, SPECIAL, VOCABULARY, config, lively, tokenizer
 
 ROOMY = {"max_position_embeddings": 1024}
 TEMPLATE = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
@@ -30,6 +30,18 @@ def lettered() -> Any:
     raw = Tokenizer(models.WordLevel({"<unk>": 0, **{c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz ", 1)}}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     return PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>")
+
+
+def prefixed(by: str = "normaliser") -> Any:
+    """A SentencePiece tokenizer that puts a blank before every text: before those that begin with one too (a normaliser), or not."""
+    raw = Tokenizer(models.BPE(unk_token=SPECIAL["unk_token"]))
+    if by == "normaliser":
+        raw.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    raw.decoder = decoders.Metaspace(prepend_scheme="always")
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIAL.values()), show_progress=False)
+    raw.train_from_iterator([*SENTENCES, *SENTENCES], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, **SPECIAL)
 
 
 def without(*names: str) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import processors
 
-from fixtures.activations import ContextError, capture, embeddings, pooling_weights, residual_norms, skipped
+from fixtures.activations import ContextError, capture, embeddings, extent, pooling_weights, residual_norms, skipped
 from fixtures.models import Subject, encode, special_ids
 from tests.tiny import (
     ARCHITECTURES,
@@ -24,6 +26,7 @@ from tests.tiny import (
     stated,
     streams,
     tiny,
+    tokenizer,
     tokens,
 )
 
@@ -92,20 +95,55 @@ def test_the_tokenizers_own_padding_does_not_matter(side: str) -> None:
 @given(ids=st.lists(st.integers(0, 9), min_size=1, max_size=60))
 def test_a_quarter_is_skipped_or_all_leading_special_tokens_but_never_everything(ids: list[int]) -> None:
     special = [0, 1]
-    skip = skipped(ids, special)
-    assert 0 <= skip < len(ids)
-    assert skip >= len(ids) // 4
-    assert skip == len(ids) - 1 or ids[skip] not in special or skip == len(ids) // 4
+    skip, n = skipped(ids, special), extent(ids, special)
+    assert 0 <= skip < n <= len(ids)
+    assert n == len(ids) or (set(ids[n:]) <= set(special) and ids[n - 1] not in special)
+    assert skip >= n // 4
+    assert skip == n - 1 or ids[skip] not in special or skip == n // 4
     weights = pooling_weights(ids, special, "mean", None)
-    assert np.count_nonzero(weights) == len(ids) - skip
+    assert np.flatnonzero(weights).tolist() == list(range(skip, n))
     assert weights.sum() == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("ids", "expected"), [([5], 0), ([5, 6], 0), ([5] * 4, 1), ([5] * 40, 10), ([1, 5], 1), ([1, 1, 1, 5, 6], 3), ([1], 0), ([1, 1], 1)]
+    ("ids", "expected"),
+    [
+        *[([5], 0), ([5, 6], 0), ([5] * 4, 1), ([5] * 40, 10), ([1, 5], 1), ([1, 1, 1, 5, 6], 3), ([1], 0), ([1, 1], 1)],
+        *[([5, 1], 0), ([1, 5, 1], 1), ([5] * 8 + [1] * 4, 2), ([5] * 7 + [1], 1)],
+    ],
 )
 def test_short_passages_keep_at_least_one_token(ids: list[int], expected: int) -> None:
     assert skipped(ids, [0, 1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("ids", "mean", "last", "end"),
+    [
+        ([1, 5, 6, 2], [0, 0.5, 0.5, 0], 2, 3),
+        ([1, 5, 2, 6, 2, 2], [0, 1 / 3, 1 / 3, 1 / 3, 0, 0], 3, 5),
+        ([5, 6, 7, 8], [0, 1 / 3, 1 / 3, 1 / 3], 3, 3),
+        ([5, 2], [1, 0], 0, 1),
+        ([1, 2], [0, 1], 1, 1),
+        ([2], [1], 0, 0),
+    ],
+)
+def test_trailing_special_tokens_are_read_only_where_a_text_has_no_others_or_its_very_end_is_asked_for(
+    ids: list[int], mean: list[float], last: int, end: int
+) -> None:
+    assert pooling_weights(ids, [1, 2], "mean", None) == pytest.approx(mean)
+    assert np.flatnonzero(pooling_weights(ids, [1, 2], "last", None)).tolist() == [last]
+    assert np.flatnonzero(pooling_weights(ids, [1, 2], "end", None)).tolist() == [end]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_a_text_reads_the_same_whether_or_not_its_tokenizer_appends_an_end(pooling: str) -> None:
+    plain, ending = tiny("llama"), deepcopy(tokenizer())
+    ending.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
+    ends = replace(plain, tokenizer=ending)
+    assert all(encode(ends, text) == [*encode(plain, text), 2] for text in SENTENCES)
+    found, expected = (capture(subject, SENTENCES, pooling=pooling).values for subject in (ends, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(embeddings(ends, SENTENCES, pooling), embeddings(plain, SENTENCES, pooling), rtol=1e-5)
 
 
 def test_the_skip_counts_a_texts_own_tokens_whatever_it_is_padded_to() -> None:
@@ -132,7 +170,7 @@ def test_a_text_without_tokens_is_refused() -> None:
 
 @pytest.mark.parametrize(("pooling", "span"), [("median", None), ("span", None), ("span", (2, 2)), ("span", (0, 9)), ("span", (-1, 2))])
 def test_a_pooling_that_would_read_nothing_is_refused(pooling: str, span: tuple[int, int] | None) -> None:
-    with pytest.raises(ValueError, match="accepted: mean, last, or span"):
+    with pytest.raises(ValueError, match="accepted: mean, last, end, or span"):
         pooling_weights([5, 6, 7], [], pooling, span)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from cases.claims import load_claims
 from cases.stimuli import load_stimuli
+from cases.versions import Current
 from fixtures import monitoring, trajectory
 from fixtures.bench import build
 from fixtures.calibration import controls
@@ -35,6 +36,7 @@ from tests.runs import small_record, small_run
 
 WORLD = load_stimuli("world")
 PRESENT = load_stimuli("english").hash
+NOW = Current({"separation": small_record().version}, (("separation", "natural-present"),), {("english", "core"): PRESENT})
 
 
 @pytest.fixture(scope="module")
@@ -401,15 +403,16 @@ def test_an_earlier_table_that_cannot_be_read_is_one_line(tmp_path: Path, capsys
     assert said.count("\n") == 1
 
 
-def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_versions_or_stimuli(
+def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_versions_stimuli_or_cases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("fixtures.calibration.__main__.checkout_versions", lambda: {"separation": small_record().version})
+    monkeypatch.setattr("fixtures.calibration.__main__.checkout", lambda: NOW)
     runs = {
         "one": small_run(small_record(stimuli=PRESENT), small_record(case="unmeasured", verdict="reported", stimuli=None)),
         "old": small_run(small_record(version="0" * 12, stimuli=PRESENT)),
         "read": small_run(small_record(stimuli="0" * 12)),
+        "less": small_run(small_record(case="other", stimuli=PRESENT)),
         "part": small_run(small_record(stimuli=PRESENT), complete=False),
     }
     for name, run in runs.items():
@@ -422,8 +425,9 @@ def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_ver
     told = json.loads((tmp_path / "calibration.json").read_text("utf-8"))
     assert told["cases"]["separation/natural-present"]["false_positives_runs"]["n"] == 1
     assert told["missed"] == [
-        "tiny: judged by other versions of the claims (separation/natural-present)",
+        "tiny: judged by other versions of separation",
         f"tiny: judged on other stimuli (000000000000, now {PRESENT})",
+        "tiny: judged without 1 of 1 cases (separation/natural-present)",
         "part: no complete run came of it",
         "broken.json: no complete run came of it",
         "all cases: false positives 1 of 1, 1.000 [0.207, 1.000] on negative controls",
@@ -432,7 +436,7 @@ def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_ver
 
 
 def test_the_file_of_a_baseline_is_a_control_as_its_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fixtures.calibration.__main__.checkout_versions", lambda: {"separation": small_record().version})
+    monkeypatch.setattr("fixtures.calibration.__main__.checkout", lambda: NOW)
     run = small_run(small_record(stimuli=PRESENT))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(json.dumps(run.plain()), "utf-8")

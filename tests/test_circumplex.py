@@ -23,6 +23,7 @@ from fixtures.circumplex import components, correlations, decoded, measure, on_c
 from fixtures.given import GivenBench, given_bench
 from fixtures.nulls import PERMUTED
 from fixtures.statistics import bootstrap_estimate
+from fixtures.synonyms import KIND, clusters, rearranged
 from fixtures.vectors import unit
 from fixtures.verdicts import REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
 from tests.planted import few_stimuli, null
@@ -31,6 +32,7 @@ CLAIM = load_claims()["circumplex"]
 EMOTIONS = tuple(load_emotions())
 PLACES = coordinates(EMOTIONS)
 VALENCE, AROUSAL = PLACES.T
+GROUPS = clusters(EMOTIONS)
 COUNT, WIDTH, TOPICS, NEUTRAL = len(EMOTIONS), 40, 18, 12
 AXES = np.linalg.qr(np.random.default_rng(7).normal(size=(WIDTH, WIDTH)))[0]
 VALENCE_BY = {"component": "implicit-valence-present", "decoding": "implicit-valence-decoded-present"}
@@ -249,50 +251,56 @@ def test_components_beyond_the_rank_of_the_vectors_are_related_to_nothing() -> N
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10_000), emotions=st.integers(4, 12), width=st.integers(1, 20))
-def test_predictions_equal_a_ridge_regression_made_again_without_each_emotion(seed: int, emotions: int, width: int) -> None:
+@given(seed=st.integers(0, 10_000), emotions=st.integers(4, 12), width=st.integers(1, 20), groups=st.integers(2, 12))
+def test_predictions_equal_a_ridge_regression_made_again_without_each_cluster(seed: int, emotions: int, width: int, groups: int) -> None:
     rng = np.random.default_rng(seed)
     rows = unit(rng.normal(size=(emotions, width)) + 0.5)
     target = rng.normal(size=emotions) + 1
+    numbers = rng.permutation(np.arange(emotions) % groups)
     middle = rows - rows.mean(axis=0)
     penalty = circumplex.RIDGE * np.sum(middle**2) / emotions
-    expected = []
-    for i in range(emotions):
-        x, y = np.delete(rows, i, axis=0), np.delete(target, i)
+    expected = np.zeros(emotions)
+    for group in np.unique(numbers):
+        out = numbers == group
+        x, y = rows[~out], target[~out]
         centre = x.mean(axis=0)
         weights = np.linalg.solve((x - centre).T @ (x - centre) + (penalty + 1e-12) * np.eye(width), (x - centre).T @ (y - y.mean()))
-        expected.append(y.mean() + (rows[i] - centre) @ weights)
-    np.testing.assert_allclose(predictions((rows @ rows.T)[None], target)[0], expected, atol=1e-7)
+        expected[out] = y.mean() + (rows[out] - centre) @ weights
+    np.testing.assert_allclose(predictions((rows @ rows.T)[None], target, numbers)[0], expected, atol=1e-7)
     if np.std(expected) > 1e-6:
-        assert decoded((rows @ rows.T)[None], target)[0] == pytest.approx(np.corrcoef(expected, target)[0, 1], abs=1e-6)
+        assert decoded((rows @ rows.T)[None], target, numbers)[0] == pytest.approx(np.corrcoef(expected, target)[0, 1], abs=1e-6)
 
 
-def test_an_emotions_own_coordinate_has_no_part_in_its_prediction() -> None:
+def test_neither_an_emotions_own_coordinate_nor_a_near_synonyms_has_a_part_in_its_prediction() -> None:
     gram = gram_of(np.random.default_rng(0).normal(size=(COUNT, 10)))
     moved = VALENCE.copy()
     moved[4] += 100
-    before, after = predictions(gram, VALENCE)[0], predictions(gram, moved)[0]
-    assert after[4] == pytest.approx(before[4], abs=1e-9)
-    assert np.abs(np.delete(after - before, 4)).min() > 1e-3
+    before, after = predictions(gram, VALENCE, GROUPS)[0], predictions(gram, moved, GROUPS)[0]
+    mates = GROUPS == GROUPS[4]
+    assert mates.sum() == 3
+    np.testing.assert_allclose(after[mates], before[mates], atol=1e-9)
+    assert np.abs((after - before)[~mates]).min() > 1e-3
 
 
 def test_decoding_does_not_see_the_size_of_the_gram_matrix_nor_where_the_target_lies() -> None:
     gram = gram_of(np.outer(VALENCE, AXES[0]) + 0.3 * np.random.default_rng(0).normal(size=(COUNT, WIDTH)))
-    assert 0.5 < decoded(gram, VALENCE)[0] < 1
-    np.testing.assert_allclose(decoded(1e4 * gram, 5 * VALENCE - 3), decoded(gram, VALENCE), atol=1e-9)
-    np.testing.assert_allclose(decoded(gram, -VALENCE), decoded(gram, VALENCE), atol=1e-9)
+    assert 0.5 < decoded(gram, VALENCE, GROUPS)[0] < 1
+    np.testing.assert_allclose(decoded(1e4 * gram, 5 * VALENCE - 3, GROUPS), decoded(gram, VALENCE, GROUPS), atol=1e-9)
+    np.testing.assert_allclose(decoded(gram, -VALENCE, GROUPS), decoded(gram, VALENCE, GROUPS), atol=1e-9)
 
 
-def test_vectors_without_length_predict_the_mean_of_the_others_and_decode_no_better_than_chance() -> None:
+def test_vectors_without_length_predict_the_mean_of_the_other_clusters_and_decode_no_better_than_chance() -> None:
     nothing = np.zeros((1, COUNT, COUNT))
-    others = (VALENCE.sum() - VALENCE) / (COUNT - 1)
-    np.testing.assert_allclose(predictions(nothing, VALENCE)[0], others, atol=1e-9)
-    assert decoded(nothing, VALENCE)[0] <= 0
+    others = [VALENCE[group != GROUPS].mean() for group in GROUPS]
+    np.testing.assert_allclose(predictions(nothing, VALENCE, GROUPS)[0], others, atol=1e-9)
+    assert decoded(nothing, VALENCE, GROUPS)[0] <= 0
     np.testing.assert_array_equal(components(nothing)[0], 0)
     np.testing.assert_array_equal(on_components(nothing, VALENCE, (1, 2, 3)), 0)
 
 
-@pytest.mark.parametrize("statistic", [partial(decoded, target=VALENCE), partial(on_components, target=VALENCE, which=(2, 3))])
+@pytest.mark.parametrize(
+    "statistic", [partial(decoded, target=VALENCE, groups=GROUPS), partial(on_components, target=VALENCE, which=(2, 3))]
+)
 def test_a_gram_matrix_with_what_is_no_number_gives_none_and_leaves_its_neighbours_alone(statistic: Any) -> None:
     sound = gram_of(np.random.default_rng(0).normal(size=(COUNT, 10)))
     broken = sound.copy()
@@ -320,7 +328,9 @@ def test_many_resamples_at_once_equal_one_at_a_time(by: str, monkeypatch: pytest
 def test_a_resample_equals_the_measurement_of_a_bench_that_has_those_passages_alone() -> None:
     passages = planted(np.random.default_rng(6), valence=1.0)
     take = np.array([2, 5, 5, 11])
-    whole = resampled(products(bench(passages, neutral()), "implicit", passages, neutral()), partial(decoded, target=VALENCE))
+    whole = resampled(
+        products(bench(passages, neutral()), "implicit", passages, neutral()), partial(decoded, target=VALENCE, groups=GROUPS)
+    )
     chosen = passages.reshape(COUNT, TOPICS, WIDTH)[:, take].reshape(-1, WIDTH)
     few = bench(chosen, neutral(), shown=stimuli(topics=len(take)))
     m = measure(few, CLAIM.case("implicit-valence-decoded-beyond-words"))
@@ -366,7 +376,7 @@ def test_permuted_places_take_the_best_of_as_many_components_as_the_model_does()
     two, case = measure(b, CLAIM.case("implicit-arousal-present")), CLAIM.case("implicit-arousal-present")
     one = measure(b, replace(case, settings={**case.settings, "components": (2,)}))
     # the same permutations in both: the best of two components is never below the one of them
-    more, fewer = (null(m, f"{PERMUTED} emotions").draws for m in (two, one))
+    more, fewer = (null(m, f"{PERMUTED} {KIND}").draws for m in (two, one))
     assert np.all(more >= fewer - 1e-12)
     assert more.mean() > fewer.mean() + 0.03
 
@@ -430,7 +440,7 @@ def test_several_untrained_twins_are_averaged_on_the_same_topics() -> None:
 def test_a_reported_case_builds_no_untrained_twin() -> None:
     case = replace(CLAIM.case("implicit-valence-present"), verdict="reported")
     m = measure(planted_bench(1, valence=3.0), case)
-    assert [found.kind for found in m.nulls] == [f"{PERMUTED} emotions", "chance", "random directions"]
+    assert [found.kind for found in m.nulls] == [f"{PERMUTED} {KIND}", "chance", "random directions"]
 
 
 def test_details_tell_what_the_statistic_saw() -> None:
@@ -458,6 +468,41 @@ def test_an_emotion_without_any_passage_leaves_nothing_to_conclude() -> None:
             assert (found.verdict, found.reason) == (verdicts.INCONCLUSIVE, "the interval cannot be computed")
 
 
+def clustered(seed: int, own: float = 0.2) -> np.ndarray:
+    """Return passages that know their emotion's cluster, and no valence or arousal; `own` is an emotion's share in its variance."""
+    rng = np.random.default_rng([seed, 13])
+    place = np.sqrt(1 - own) * rng.normal(size=(GROUPS.max() + 1, WIDTH))[GROUPS] + np.sqrt(own) * rng.normal(size=(COUNT, WIDTH))
+    return np.repeat(place, TOPICS, axis=0) + 0.5 * rng.normal(size=(COUNT * TOPICS, WIDTH))
+
+
+@pytest.mark.parametrize("suffix", ["valence-present", "valence-decoded-present", "arousal-present", "arousal-decoded-present"])
+def test_passages_that_know_the_near_synonyms_alone_are_seldom_supported(suffix: str) -> None:
+    case, found, ranks = CLAIM.case(f"implicit-{suffix}"), [], []
+    for seed in range(12):
+        m = measure(bench(clustered(seed), neutral(), seed=seed, twins=(noise(seed),)), case)
+        found.append(verdict(m, case.name))
+        ranks.append(np.mean(null(m, PERMUTED).draws < found[-1].estimate.value))
+    assert sum(j.verdict == SUPPORTED for j in found) <= 1
+    assert np.mean(ranks) < 0.75
+
+
+@pytest.mark.parametrize("suffix", ["valence-decoded", "arousal-decoded"])
+def test_near_synonyms_that_are_alike_are_not_decoded_from_each_other(suffix: str) -> None:
+    case = CLAIM.case(f"implicit-{suffix}-beyond-words")
+    found = [verdict(measure(bench(clustered(seed), neutral(), seed=seed), case), case.name) for seed in range(12)]
+    assert sum(j.verdict == SUPPORTED for j in found) <= 2
+    assert np.mean([j.estimate.value for j in found]) < 0.1
+
+
+@pytest.mark.parametrize("by", list(VALENCE_BY))
+def test_the_permuted_places_are_those_of_rearranged_clusters(by: str) -> None:
+    b, case = planted_bench(2, valence=1.0), CLAIM.case(VALENCE_BY[by])
+    whole = products(b, "implicit", b.activations("implicit").at(0), b.activations("neutral").at(0)).grams(WHOLE[None])
+    target = coordinates(rearranged(EMOTIONS, b.rng(f"permuted {case.name}")))[:, 0]
+    expected = decoded(whole, target, GROUPS) if by == "decoding" else on_components(whole, target, (1,))
+    assert null(measure(b, case), PERMUTED).draws[0] == pytest.approx(expected[0])
+
+
 # vectors that came without passages
 
 
@@ -482,7 +527,7 @@ def test_planted_axes_are_found_in_given_vectors_with_emotions_as_clusters(tmp_p
     assert m.clusters == tuple(e.name for e in EMOTIONS)
     assert (found.verdict, m.layer) == (SUPPORTED, 0)
     assert found.estimate.value > 0.9
-    assert {other.kind for other in m.nulls} == {f"{PERMUTED} emotions", "random directions", "chance"}
+    assert {other.kind for other in m.nulls} == {f"{PERMUTED} {KIND}", "random directions", "chance"}
     assert all(other.level < 0.45 for other in m.nulls)
     axis = m.details["correlations"][case.split("-")[0]]
     assert which is None or m.statistic(np.arange(COUNT)) == pytest.approx(max(axis[k - 1] for k in which))
@@ -508,7 +553,7 @@ def test_a_resample_of_emotions_keeps_the_predictions_of_the_whole_set(tmp_path:
     half = np.random.default_rng(3).normal(size=(COUNT // 2, WIDTH))
     values = np.concatenate([half, -half])
     m = measure(given_vectors(tmp_path, values[:, None]), CLAIM.case("implicit-valence-decoded-present"))
-    guess = predictions(gram_of(values), VALENCE)[0]
+    guess = predictions(gram_of(values), VALENCE, GROUPS)[0]
     take = np.random.default_rng(0).integers(COUNT, size=COUNT)
     assert m.statistic(take) == pytest.approx(np.corrcoef(guess[take], VALENCE[take])[0, 1], abs=1e-9)
 
@@ -544,14 +589,25 @@ def test_given_vectors_have_no_words_and_no_named_passages_to_be_judged_by(tmp_p
         measure(given_vectors(tmp_path, vectors(0, 2.0)[:, None]), CLAIM.case(case))
 
 
+FEWEST = ("implicit-valence-present", "implicit-arousal-present", "implicit-valence-decoded-present")
+
+
+@pytest.mark.parametrize("step", [1, 10])
 @pytest.mark.parametrize("emotions", [3, 4])
-def test_the_fewest_emotions_that_are_accepted_can_be_measured(tmp_path: Path, emotions: int) -> None:
-    few = EMOTIONS[:emotions]
+def test_the_fewest_emotions_that_are_accepted_can_be_measured(tmp_path: Path, emotions: int, step: int) -> None:
+    few = EMOTIONS[2 : 2 + emotions] if step == 1 else EMOTIONS[::9][:emotions]
     b = given_vectors(tmp_path, np.random.default_rng(0).normal(size=(emotions, 1, WIDTH)), few)
-    for case in ("implicit-valence-present", "implicit-arousal-present", "implicit-valence-decoded-present"):
+    for case in FEWEST:
         m = measure(b, CLAIM.case(case))
         assert -1 <= m.statistic(np.arange(emotions)) <= 1
         assert verdict(m, case).verdict == verdicts.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("case", FEWEST)
+def test_near_synonyms_alone_cannot_be_asked(tmp_path: Path, case: str) -> None:
+    b = given_vectors(tmp_path, np.random.default_rng(0).normal(size=(3, 1, WIDTH)), EMOTIONS[:3])
+    with pytest.raises(NotApplicable, match="near-synonyms, of the cluster 'joy'"):
+        measure(b, CLAIM.case(case))
 
 
 @pytest.mark.parametrize("case", ["implicit-valence-present", "implicit-arousal-present", "implicit-valence-decoded-present"])

@@ -248,6 +248,21 @@ def test_noise_is_seldom_supported_and_its_permutations_centre_on_one_half() -> 
     assert np.mean(centres) == pytest.approx(0.5, abs=0.02)
 
 
+def test_a_direction_of_luck_is_not_fear_where_all_pairs_of_a_contrast_differ_alike() -> None:
+    """The sides differ in every dimension, so that about half of all directions tell them apart and no rival explains it."""
+    supported = beyond = 0
+    for seed in range(30):
+        rng = np.random.default_rng([seed, 2])
+        rows = activations(rng, NOTHING)
+        for name, values in rows.items():
+            values[: COUNTS[name]] += 0.5 * rng.normal(size=WIDTH)
+        found = verdict(measure(bench(NOTHING, seed, rows=rows), CLAIM.case("unafraid-fear-present")), "unafraid-fear-present")
+        supported += found.verdict == SUPPORTED
+        beyond += found.net.low > 0
+    assert supported <= 4
+    assert beyond >= 6
+
+
 def test_permuted_sides_do_not_carry_planted_fear_and_random_directions_neither() -> None:
     m = measure(bench(FEAR), CLAIM.case("fear-anger-present"))
     assert null(m, PERMUTED).level == pytest.approx(0.5, abs=0.05)

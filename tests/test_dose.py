@@ -24,6 +24,7 @@ from fixtures.models import Subject
 from fixtures.nulls import PERMUTED
 from fixtures.sweeps import COHERENT, SAMPLES, Sweep, log_odds, plan, sweep, target
 from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
+from tests.odd import prefixed
 from tests.planted import few_stimuli
 from tests.tiny import build, tiny
 
@@ -550,3 +551,15 @@ def test_a_frame_has_the_tokens_that_it_has_after_the_text_and_without_a_common_
     assert sweeps.frame_ids(b, "xa", "cd") == [ord("c"), ord("d")]
     assert sweeps.frame_ids(b, "xa", "bd") == [ord("b"), ord("d")]
     assert sweeps.frame_ids(b, "x", "abd") == [90, ord("d")]
+
+
+@pytest.mark.parametrize("by", ["normaliser", "pre-tokeniser"])
+def test_neither_a_frame_nor_a_word_after_it_begins_with_the_blank_that_a_tokenizer_puts_before_every_text(by: str) -> None:
+    subject = replace(tiny("llama"), tokenizer=prefixed(by))
+    b, told = swept_bench(subject), subject.tokenizer.convert_ids_to_tokens
+    assert told(sweeps.frame_ids(b, "She", " was glad")) == ["\u2581was", "\u2581glad"]
+    assert "".join(told(sweeps.frame_ids(b, "She was gl", "ad"))) == "ad"
+    assert sweeps.frame_ids(b, "She", "") == []
+    words = spoken(subject, [emotion.name for emotion in FELT])
+    whole = [plain_ids(subject, f"She was {emotion.name}") for emotion in FELT]
+    assert [[*plain_ids(subject, "She was"), *ids] for (ids,) in words.words] == whole

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases.versions import checkout_versions
+from cases.versions import Current, checkout
 from reports.__main__ import main
 from reports.baseline import slim, write_baseline
 from reports.gate import STATUS, evaluate, worst
@@ -177,18 +177,70 @@ def test_the_command_ends_with_the_status_that_text_and_json_give(stored: Path, 
         assert printed["status"] == printed["gates"][0]["status"] == status
 
 
-def test_a_run_of_other_claim_versions_than_the_checkouts_never_passes_or_fails(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+NOW = checkout()
+
+
+def whole(**changes: Any) -> Run:
+    """A run as this checkout would make it: a record of every case, of the current versions, on the current stimuli."""
+    stimuli = NOW.stimuli["english", "core"]
+    return run_of(*(small_record(family=f, case=c, version=NOW.versions[f], stimuli=stimuli) for f, c in NOW.cases), **changes)
+
+
+def without(run: Run, *ids: str) -> Run:
+    return replace(run, records=tuple(r for r in run.records if r.id not in ids))
+
+
+def reread(run: Run, stimuli: str = "0" * 12, **options: str) -> Run:
+    """The run as if it had been judged on other stimuli."""
+    return replace(run, options={**run.options, **options}, records=tuple(replace(r, stimuli=stimuli) for r in run.records))
+
+
+STALE = [
+    (run_of(), "judged by other versions of separation"),
+    (reread(whole()), f"judged on other stimuli ({'0' * 12}, now {NOW.stimuli['english', 'core']})"),
+    (reread(whole(), emotions="all"), f"judged on other stimuli ({'0' * 12}, now {NOW.stimuli['english', 'all']})"),
+    (
+        without(whole(), "separation/natural-beyond-words", "separation/matched-beyond-words"),
+        f"judged without 2 of {len(NOW.cases)} cases (separation/natural-beyond-words, ...)",
+    ),
+    (without(whole(), "separation/matched-beyond-words"), f"without 1 of {len(NOW.cases)} cases (separation/matched-beyond-words)"),
+]
+
+
+@pytest.mark.parametrize(("run", "because"), STALE, ids=["versions", "stimuli", "all emotions", "cases", "a case"])
+def test_a_run_that_this_checkout_would_have_judged_otherwise_never_passes_or_fails(
+    run: Run, because: str, stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(stored, run)
     for policy in (POLICY, "[skill]\nseparation = 0.99\n"):
         (stored / "p.toml").write_text(policy, "utf-8")
         assert gate(stored, "--current", "checkout") == 10
-        assert (
-            "incomparable version    run: has other claim versions than this checkout, judge it again: separation"
-            in capsys.readouterr().out
-        )
-    now = small_record(version=checkout_versions()["separation"])
-    write_run(stored, run_of(now))
-    (stored / "p.toml").write_text(POLICY, "utf-8")
-    assert gate(stored, "--current", "checkout") == 0
+        out = capsys.readouterr().out
+        (line,) = (line for line in out.splitlines() if line.startswith("  incomparable"))
+        assert line.startswith("  incomparable current    run: was judged ")
+        assert line.endswith(f"{because}: judge it again with this checkout")
+        # held to nothing but itself, it is as complete as it says
+        assert gate(stored) != 10
+
+
+def test_a_whole_run_of_this_checkout_is_judged_and_so_is_one_on_passages_or_norms_of_ones_own(stored: Path) -> None:
+    for run in (whole(), reread(whole(), passages="mine.jsonl"), reread(whole(), norms="norms.csv")):
+        write_run(stored, run)
+        assert gate(stored, "--current", "checkout") == 0
+
+
+@pytest.mark.parametrize("option", [{"norms": "norms.csv"}, {"passages": "mine.jsonl"}])
+def test_a_baseline_on_another_file_of_the_same_name_is_no_baseline(option: dict[str, str]) -> None:
+    run, baseline = (reread(run_of(scored(spread(0.8))), digest, **option) for digest in ("a" * 12, "b" * 12))
+    assert asked(run, run, margin=0.05)[0] == 0
+    status, text = asked(run, baseline, margin=0.05)
+    assert status == 10
+    assert f"every claim: other stimuli hash: {'a' * 12} here, {'b' * 12} there" in text
+
+
+def test_what_is_not_known_to_be_current_is_not_asked() -> None:
+    assert evaluate(run_of(), None, Policy("p", **NAMES), Current({"separation": "abcdef012345"})).status == 0
+    assert evaluate(run_of(), None, Policy("p", **NAMES), Current()).status == 10
 
 
 def test_a_policy_given_twice_does_not_lose_the_first(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:

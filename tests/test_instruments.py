@@ -19,7 +19,8 @@ from fixtures import geometry, lens, lift, nulls, separation, verdicts
 from fixtures.activations import Activations
 from fixtures.bench import Bench, Settings
 from fixtures.nulls import PERMUTED
-from fixtures.statistics import bootstrap_estimate, matrix_correlation
+from fixtures.statistics import bootstrap_estimate
+from fixtures.synonyms import apart, centring, clusters, mantel, rearranged
 from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, judge
 from tests.planted import few_stimuli, null
 
@@ -218,11 +219,13 @@ def test_a_circumplex_that_is_in_the_words_is_present_and_not_beyond_them() -> N
     assert found.verdict != SUPPORTED
     assert abs(found.estimate.value) < 0.2
     assert m.details["twins"]["TF-IDF"] > 0.5
-    # Freedman and Lane: what the words explain stays in place, only what they leave is permuted
+    # Smouse, Long and Sokal: the places are permuted, what the words explain of our cosines stays where it is
+    counted = apart(EMOTIONS)
+    centred = centring(counted)
     ours, (given, *_) = geometry.likeness(copied, "implicit", 0), geometry.words_likeness(copied, "implicit").values()
-    left, order = geometry.residual(ours, given), copied.rng("permuted implicit").permutation(COUNT)
-    moved = ours - left + left[np.ix_(order, order)]
-    assert null(m, PERMUTED).draws[0] == pytest.approx(matrix_correlation(moved, similarity(EMOTIONS), np.arange(COUNT), given))
+    plan = similarity(rearranged(EMOTIONS, copied.rng("permuted implicit")))
+    expected = mantel(centred(ours), centred(plan), counted, np.arange(COUNT), centred(given))
+    assert null(m, PERMUTED).draws[0] == pytest.approx(expected)
 
 
 def test_permuted_partial_correlation_is_centred_on_0_when_words_and_model_both_carry_the_circumplex() -> None:
@@ -234,15 +237,18 @@ def test_permuted_partial_correlation_is_centred_on_0_when_words_and_model_both_
     assert m.statistic(np.arange(COUNT)) > np.quantile(draws, 0.95) > 0
 
 
-def test_a_residual_has_no_linear_relation_left_to_what_was_given() -> None:
-    rng = np.random.default_rng(0)
-    given = rng.normal(size=(10, 10))
-    given = given + given.T
-    ours = 0.7 * given + 0.3 + rng.normal(size=(10, 10)) / 10
-    left = geometry.residual(ours, given)
-    assert matrix_correlation(left, given, np.arange(10)) == pytest.approx(0, abs=1e-9)
-    off = np.triu_indices(10, 1)
-    assert left[off].mean() == pytest.approx(0, abs=1e-9)
+def clustered(rng: np.random.Generator) -> np.ndarray:
+    """Return passages that know their emotion's cluster, and no valence or arousal."""
+    numbers = clusters(EMOTIONS)
+    place = rng.normal(size=(numbers.max() + 1, WIDTH))[numbers] + 0.5 * rng.normal(size=(COUNT, WIDTH))
+    return np.repeat(place, TOPICS, axis=0) + 0.5 * rng.normal(size=(COUNT * TOPICS, WIDTH))
+
+
+@pytest.mark.parametrize("case", ["implicit-present", "implicit-beyond-words"])
+def test_vectors_that_know_the_near_synonyms_alone_have_no_geometry(case: str) -> None:
+    found = [verdict(map_of(bench(clustered, seed, twin=flat), case), "geometry", case, seed) for seed in range(20)]
+    assert sum(j.verdict == SUPPORTED for j in found) <= 2
+    assert np.mean([j.estimate.value for j in found]) == pytest.approx(0, abs=0.07)
 
 
 # lens and lift: a stand-in model whose output head is linear, one row per word

@@ -18,18 +18,19 @@ from cases.stimuli import KindPair, Passage
 from fixtures import kinds, nulls, verdicts
 from fixtures.activations import Activations
 from fixtures.bench import Bench, Settings
-from fixtures.kinds import own_rows, standardised
-from fixtures.nulls import PERMUTED
-from fixtures.statistics import auroc, bootstrap_estimate
+from fixtures.kinds import by_emotion, own_rows, standardised
+from fixtures.nulls import PERMUTED, chance
+from fixtures.separation import areas
+from fixtures.statistics import auroc, bootstrap_estimate, on_each
 from fixtures.verdicts import INCONCLUSIVE, SUPPORTED, Judgement, Measurement, NotApplicable, judge
 from tests.planted import few_stimuli, null
 
 CLAIM = load_claims()["kinds"]
-NAMES = tuple(f"e{i}" for i in range(8))
+NAMES = tuple(f"e{i}" for i in range(16))
 KINDS = ("letter", "notice", "dialogue", "report", "tale")
 TOPICS, WIDTH, NEUTRAL = 4, 24, 12
 STIMULI = few_stimuli(
-    emotions=tuple(Emotion(name, 0.5 if i < 4 else -0.5, 0.0, "", (name,), ()) for i, name in enumerate(NAMES)),
+    emotions=tuple(Emotion(name, 0.5 if i < 8 else -0.5, 0.0, "", (name,), ()) for i, name in enumerate(NAMES)),
     implicit=tuple(Passage(name, f"topic {t}", f"{name} {t}") for name in NAMES for t in range(TOPICS)),
     neutral=tuple(f"neutral {i}" for i in range(NEUTRAL)),
     kinds=tuple(KindPair(f"{k}/{n}", k, n, f"{k} of {n}", f"{k} beside {n}") for k in KINDS for n in NAMES[::-1]),
@@ -102,7 +103,7 @@ def verdict(m: Measurement, case: str = "present", seed: int = 0) -> Judgement:
 def test_vectors_that_rise_on_their_own_texts_are_found_on_every_kind(case: str) -> None:
     m = measured(bench(1, own=5.0), case)
     found = verdict(m, case)
-    assert (found.verdict, found.estimate.clusters, len(m.items), m.layer) == (SUPPORTED, COUNT, COUNT, 0)
+    assert (found.verdict, found.estimate.clusters, len(m.items), m.layer) == (SUPPORTED, len(NAMES), COUNT, 0)
     assert found.estimate.value > 0.9
     assert m.details["within pair"] == 1
     assert [row["kind"] for row in m.details["kinds"]] == list(KINDS)
@@ -198,9 +199,34 @@ def test_an_activation_that_is_not_a_number_leaves_nothing_to_conclude() -> None
     assert (found.verdict, found.reason) == (INCONCLUSIVE, "the interval cannot be computed")
 
 
+@pytest.mark.parametrize(
+    ("own", "rows"),
+    [
+        ([0, 0, 1, 1, 2, 2], [[0, 1, 0, 1, 4, 5], [2, 3, 4, 5, 2, 3]]),
+        ([2, 1, 1, 0, 2, 2], [[3, 3, 0, 4, 5], [1, 2, 0, 4, 5, 1, 2]]),
+    ],
+)
+def test_an_emotion_is_taken_with_all_its_texts_however_many_these_are(own: list[int], rows: list[list[int]]) -> None:
+    scores, takes = np.random.default_rng(0).normal(size=(2, 6)), np.array([[0, 0, 2], [1, 2, 1]])
+    found = on_each(by_emotion(scores, np.array(own)), takes)
+    np.testing.assert_allclose(found, [auroc(scores[0][some], scores[1][some]) for some in rows])
+
+
+def test_what_the_texts_of_an_emotion_share_widens_the_interval() -> None:
+    b = bench(1, own=0.0)
+    own = own_rows(b)
+    shared = np.random.default_rng(4).normal(size=len(NAMES))[own, None] * np.eye(len(NAMES), WIDTH)[own]
+    m = replace(measured(changed(b, lambda values: values + np.concatenate([shared, np.zeros_like(shared)]))), nulls=(chance(0.5),))
+    scores = np.array([[item["first"], item["second"]] for item in m.items]).T
+    by_pair = replace(m, clusters=tuple(item["id"] for item in m.items), statistic=areas(scores))
+    wide, narrow = (verdict(each).estimate for each in (m, by_pair))
+    assert wide.value == pytest.approx(narrow.value)
+    assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
+
+
 def test_an_emotion_without_a_vector_makes_the_claim_not_applicable() -> None:
     b = bench(1, own=5.0)
-    assert own_rows(b).tolist() == list(range(7, -1, -1)) * len(KINDS)
+    assert own_rows(b).tolist() == list(range(len(NAMES)))[::-1] * len(KINDS)
     b.stimuli = replace(STIMULI, emotions=STIMULI.emotions[1:])
     with pytest.raises(NotApplicable, match="about 'e0', of which there are no passages"):
         measured(b)

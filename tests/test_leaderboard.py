@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cases.versions import checkout_versions
+from cases.versions import Current, checkout_versions
 from reports.__main__ import main
 from reports.board_formats import comma_separated, markdown, page, terminal
 from reports.compare import rows
@@ -83,20 +83,53 @@ def test_a_stale_row_is_marked_and_not_ranked() -> None:
     assert ("old", None, False) in ranks([*RUNS, old])
     (board,) = boards([*RUNS, old])
     stale = next(row for row in board.rows if row.run is old)
-    assert stale.unranked == "stale: other versions of separation are current"
+    assert stale.unranked == "stale: judged by other versions of separation"
     line = next(line for line in terminal([board], 200).splitlines() if " old " in line)
     assert line.startswith("stale")
     assert "0.9" not in line
     # a case that the newest run has and this one lacks is as stale
     less = replace(old, records=old.records[1:])
-    assert ("old", None, False) in ranks([*RUNS, less])
+    (board,) = boards([*RUNS, less])
+    assert [row.unranked for row in board.rows if row.run is less] == ["stale: judged without 1 of 2 cases (separation/natural-present)"]
 
 
-def test_the_checkouts_versions_are_current_where_they_are_known() -> None:
-    (board,) = boards(RUNS, current={"separation": "abcdef012345", "geometry": "newer"})
-    assert {row.unranked for row in board.rows} == {"stale: other versions of geometry are current", "incomplete: --limit 2"}
-    (board,) = boards(RUNS, current={"separation": "abcdef012345", "geometry": "abcdef012345"})
+@pytest.mark.parametrize(
+    ("current", "because"),
+    [
+        (Current({"separation": "abcdef012345", "geometry": "newer"}), "stale: judged by other versions of geometry"),
+        (Current(stimuli={("english", "core"): "f" * 12}), f"stale: judged on other stimuli (0123456789ab, now {'f' * 12})"),
+        (Current(cases=(("separation", "natural-present"), ("flip", "a"))), "stale: judged without 1 of 2 cases (flip/a)"),
+    ],
+)
+def test_what_is_current_in_the_checkout_is_so_where_it_is_known(current: Current, because: str) -> None:
+    (board,) = boards(RUNS, current=current)
+    assert {row.unranked for row in board.rows} == {because, "incomplete: --limit 2"}
+    same = Current({"separation": "abcdef012345", "geometry": "abcdef012345"}, stimuli={("english", "core"): "0123456789ab"})
+    (board,) = boards(RUNS, current=same)
     assert sum(row.rank is not None for row in board.rows) == 3
+
+
+def on_other_stimuli(run: Run, digest: str, **options: str) -> Run:
+    return replace(run, options={**run.options, **options}, records=tuple(replace(r, stimuli=digest) for r in run.records))
+
+
+@pytest.mark.parametrize("current", [None, Current(stimuli={("english", "core"): "0123456789ab"})])
+def test_a_run_on_other_stimuli_than_the_current_ones_is_stale_and_never_ranked_beside_the_others(current: Current | None) -> None:
+    # to the checkout it does not matter which run is the newer one
+    old = on_other_stimuli(model("old", 0.95, start=f"202{5 if current is None else 7}-01-01T00:00:00+00:00"), "0" * 12)
+    (board,) = boards([*RUNS, old], current=current)
+    (stale,) = (row for row in board.rows if row.run is old)
+    assert (stale.rank, stale.unranked) == (None, "stale: judged on other stimuli (000000000000, now 0123456789ab)")
+    assert sum(row.rank is not None for row in board.rows) == 3
+
+
+@pytest.mark.parametrize("option", [{"norms": "norms.csv"}, {"passages": "mine.jsonl"}])
+def test_runs_with_files_of_one_name_and_other_contents_are_on_boards_of_their_own(option: dict[str, str]) -> None:
+    runs = [on_other_stimuli(run, digest, **option) for run, digest in zip(RUNS[:3], ("a" * 12, "a" * 12, "b" * 12), strict=True)]
+    found = boards(runs, current=Current(stimuli={("english", "core"): "0123456789ab"}))
+    assert [[(row.run.subject["model"], row.rank) for row in board.rows] for board in found] == [[("high", 1), ("low", 2)], [("near", 1)]]
+    assert [board.conditions["stimuli hash"] for board in found] == ["a" * 12, "b" * 12]
+    assert f"stimuli hash {'b' * 12}" in terminal(found, 200)
 
 
 def test_the_versions_of_the_checkout_are_those_that_records_carry() -> None:
@@ -256,3 +289,7 @@ def test_runs_under_other_conditions_are_not_compared(folder: Path, capsys: pyte
     write_run(folder / "1", replace(RUNS[1], options={**RUNS[1].options, "profile": "full"}))
     assert main(["compare", str(folder / "0"), str(folder / "1")]) == 10
     assert "incomparable: other profile: quick in the first, full in the second" in capsys.readouterr().out
+    for place, digest in enumerate(("a" * 12, "b" * 12)):
+        write_run(folder / str(place), on_other_stimuli(RUNS[place], digest, norms="norms.csv"))
+    assert main(["compare", str(folder / "0"), str(folder / "1")]) == 10
+    assert f"incomparable: other stimuli hash: {'a' * 12} in the first, {'b' * 12} in the second" in capsys.readouterr().out

@@ -23,7 +23,7 @@ from fixtures.bench import Bench, Settings
 from fixtures.generation import plain_ids
 from fixtures.models import Subject
 from fixtures.monitoring import correlations, measure, measured, questions, watched
-from fixtures.nulls import PERMUTED
+from fixtures.nulls import PERMUTED, SIGNED
 from fixtures.statistics import bootstrap_estimate
 from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
 from tests.planted import few_stimuli, null
@@ -141,8 +141,23 @@ def test_the_sign_of_a_case_turns_its_direction() -> None:
     np.testing.assert_allclose(watched(b, DESPERATE)[0], own())
     assert watched(b, CALM).shape == (1 + b.random_directions, WIDTH)
     np.testing.assert_allclose(np.linalg.norm(watched(b, CALM), axis=1), 1)
-    assert judged(planted(-1.0, along=own("calm")), "calm")[1].verdict == SUPPORTED
-    assert judged(planted(1.0, along=own("calm")), "calm")[1].verdict == REFUTED
+    assert judged(planted(-1.0, along=own("calm")), "calm")[1].net.low > 0
+    assert judged(planted(1.0, along=own("calm")), "calm")[1].net.high < 0
+
+
+def test_a_direction_that_reads_the_same_few_moods_by_luck_in_every_scenario_is_not_supported() -> None:
+    """Twelve moods in a space of few dimensions: many a random direction goes with the act as desperation does."""
+    supported = beyond = 0
+    for seed in range(30):
+        b, rng = planted(0.0, seed), np.random.default_rng([seed, 1])
+        moods, odds = rng.normal(size=(MOODS, WIDTH)), rng.normal(size=MOODS)
+        b._measured["monitored streams"] = moods + 0.1 * rng.normal(size=(COUNT, MOODS, WIDTH))
+        b._measured["monitored odds"] = odds + 0.1 * rng.normal(size=(2, COUNT, MOODS))
+        found = judged(b)[1]
+        supported += found.verdict == SUPPORTED
+        beyond += found.net.low > 0
+    assert supported <= 4
+    assert beyond >= 5
 
 
 def test_odds_of_noise_are_supported_in_at_most_5_per_cent_and_centre_on_0() -> None:
@@ -181,7 +196,10 @@ def test_the_nulls_are_permuted_moods_random_directions_and_nothing() -> None:
     b = planted(1.0)
     m, _ = judged(b)
     read, odds = b._measured["monitored streams"] @ watched(b, DESPERATE).T, b._measured["monitored odds"][0]
-    np.testing.assert_allclose(null(m, "random").draws, np.abs(correlations(read, odds)[:, 1:].mean(axis=0)))
+    random = correlations(read, odds)[:, 1:].mean(axis=0)
+    np.testing.assert_allclose(null(m, "random directions, without sign").draws, np.abs(random))
+    np.testing.assert_allclose(null(m, SIGNED).draws, random)
+    assert null(m, SIGNED).guards
     drawn = null(m, PERMUTED).draws
     assert len(drawn) == 60
     assert drawn.mean() == pytest.approx(0, abs=0.03)

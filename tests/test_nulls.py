@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.nulls import PERMUTED, Null, chance, derangements, in_place_of, mean_over, permuted, random_directions, twin
+from fixtures.nulls import PERMUTED, Null, chance, derangements, in_place_of, mean_over, permuted, random_directions, superiority, twin
 from fixtures.statistics import auroc, rank_p
 
 
@@ -88,6 +88,12 @@ def test_the_95th_percentile_is_the_draw_beyond_which_the_rank_is_at_most_5_per_
     assert rank_p(null.p95 + 1e-9, draws) <= 0.05 < rank_p(null.p95, draws)
     assert null.summary()["p95"] == null.p95
     assert Null("chance", np.array([0.5])).p95 == 0.5
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_neither_wins_nor_loses(broken: float) -> None:
+    own, others = np.array([1.0, 1.0, broken]), np.array([[0.0, 2.0], [0.0, broken], [0.0, 0.0]])
+    np.testing.assert_array_equal(superiority(own, others), [0.5, np.nan, np.nan])
 
 
 def test_in_the_place_of_the_judged_direction_a_random_one_has_the_judged_one_among_the_others() -> None:

@@ -105,6 +105,20 @@ def test_a_case_that_broke_is_measured_again_and_leaves_no_second_record(undistu
     assert (found["matched-present"]["verdict"], found["matched-present"]["reason"]) == ("not applicable", "it has no chat template")
 
 
+def test_every_record_carries_the_hash_of_the_stimuli_and_on_other_stimuli_none_is_kept(undisturbed: Path, tmp_path: Path) -> None:
+    told = json.dumps({"separation/natural-present": "error", "separation/matched-present": "not applicable"})
+    first = suite(*CANNED, *CHOSEN, "--output-path", str(tmp_path), CANNED=told)
+    (folder,) = tmp_path.glob("*/*/*")
+    assert {r["stimuli"] for r in rows_of(folder)} == {"0123456789ab"}
+    second = suite(*CANNED, *CHOSEN, "--output-path", str(tmp_path), "--resume", CANNED_STIMULI="ba9876543210")
+    every = [f"{r['family']}/{r['case']}" for r in rows_of(undisturbed)]
+    assert measured(first) == measured(second) == every
+    assert [path.name for path in tmp_path.glob("*/*/*")] == [folder.name]
+    records = json.loads((folder / "run.json").read_text("utf-8"))["records"]
+    assert {(r["stimuli"], r["verdict"]) for r in records if r["case"] == "matched-present"} == {("ba9876543210", "supported")}
+    assert {r["stimuli"] for r in records} == {"ba9876543210"}
+
+
 def test_records_that_were_not_looked_at_again_are_kept_and_keep_the_run_incomplete(tmp_path: Path) -> None:
     suite(*CANNED, "-k", "kinds", "--output-path", str(tmp_path))
     second = suite(*CANNED, "-k", "natural-present", "--output-path", str(tmp_path), "--resume")
@@ -169,6 +183,13 @@ def test_only_a_record_of_the_same_subject_version_and_stimuli_is_recalled(tmp_p
     assert recall(SUBJECT, key, "other", stimuli) is None
     assert recall(SUBJECT, key, version, "other") is None
     assert recall(SUBJECT, ("separation", "two"), version, stimuli) is None
+
+
+def test_a_record_that_does_not_say_on_which_stimuli_it_was_made_is_not_recalled(tmp_path: Path) -> None:
+    folder = begun(tmp_path)
+    append_record(folder, row("chat", verdict="not applicable", reason="it has no chat template", stimuli=None))
+    recall = Resumption([resumed(folder, asked(options(), "tiny"))]).recall
+    assert recall(SUBJECT, ("separation", "chat"), "abcdef012345", "0123456789ab") is None
 
 
 def test_the_newest_incomplete_run_of_the_same_options_that_nobody_writes_in_is_found(tmp_path: Path) -> None:

@@ -89,6 +89,11 @@ def judged(found: Answers, case: Case = RAISES) -> Judgement:
     return judge(measured(found, case), CLAIM, case, np.random.default_rng(0))
 
 
+@pytest.fixture(autouse=True)
+def _coherent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.sampled.intact", lambda _, rows: np.ones(len(rows)))
+
+
 # answers
 
 
@@ -336,6 +341,18 @@ def test_a_claim_at_the_floor_is_inconclusive_and_never_refuted() -> None:
     assert found.verdict == INCONCLUSIVE
     assert "at the floor" in str(found.reason) or "no room" in str(found.reason)
     assert judged(planted(6, 0.02, **{"+0.25_desperate": 0.9})).verdict == SUPPORTED
+    raised = judged(planted(6, 0.02))  # nor is a claim to raise what a model never does, in whatever state
+    assert raised.verdict == INCONCLUSIVE
+    assert "at the floor" in str(raised.reason)
+
+
+def test_text_that_does_not_stay_coherent_concludes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised = planted(1, 0.3, **{"+0.25_desperate": 0.9})
+    monkeypatch.setattr("fixtures.sampled.intact", lambda _, rows: np.where(np.arange(len(rows)) == 1, 0.5, 1.0))
+    assert judged(raised).verdict == SUPPORTED
+    monkeypatch.setattr("fixtures.sampled.intact", lambda _, rows: np.where(np.arange(len(rows)) == 0, 0.5, 1.0))
+    found = judged(raised)
+    assert (found.verdict, found.reason) == (INCONCLUSIVE, "the text is not coherent: 50% of neutral passages stay inside the band")
 
 
 @pytest.mark.parametrize(("name", "said"), [("+0.25 desperate", "+0.25 desperate"), ("random", "random"), ("", "no steering")])
@@ -505,3 +522,25 @@ def test_no_scenario_and_a_scenario_that_leaves_no_room_for_the_answer_are_not_a
     longest = max(len(scenario.prompt) for scenario in scenarios(subject))
     with pytest.raises(NotApplicable, match=f"^its context of {CONTEXT} tokens is too short for a scenario and"):
         answers(bench(subject), briefly(CONTEXT - longest + 1), "long", lambda: scenarios(subject))
+
+
+@pytest.mark.usefixtures("_few")
+def test_an_answer_is_read_up_to_where_it_ends_and_nothing_that_would_come_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = drawn(briefly(12))
+    true, end = gumbel_rows, int(talker().tokenizer.eos_token_id)
+
+    def ending(subject: Subject, rows: int, seed: Any) -> Any:
+        def at(place: int) -> torch.Tensor:
+            told = true(subject, rows, seed)(place)
+            told[:, end] = 1e4 if place == 5 else -1e4
+            return told
+
+        return at
+
+    monkeypatch.setattr("fixtures.sampled.gumbel_rows", ending)
+    found, _ = drawn(briefly(12))
+    lengths = {len(talker().tokenizer(text)["input_ids"]) for texts in found.texts.values() for text in texts}
+    assert all("</s>" not in text for texts in found.texts.values() for text in texts)
+    for name, texts in found.texts.items():
+        assert all(len(short) < len(long) for short, long in zip(texts, whole.texts[name], strict=True))
+    assert max(lengths) < 12

@@ -309,6 +309,16 @@ def test_scenarios_are_read_at_the_last_token_of_the_text_or_where_the_reply_wou
     assert not np.allclose(ends, whole(shown, pooling="mean").at(1), atol=1e-2)
 
 
+def test_a_chat_is_read_where_the_reply_would_begin_though_that_be_a_special_token() -> None:
+    subject = talker("The user said {{ messages[0].content }}</s>")
+    b = told(subject)
+    asked = [chat_ids(subject, text) for text in b.texts("scenarios")]
+    assert {ids[-1] for ids in asked} == {2}
+    spans = [(len(ids) - 1, len(ids)) for ids in asked]
+    expected = capture(subject, asked, layers=[1], pooling="span", spans=spans).at(1)
+    np.testing.assert_allclose(read(b, "chat"), expected, atol=1e-4)
+
+
 def test_the_batch_size_decides_nothing_about_a_reading() -> None:
     one, many = (told(talker(), size) for size in (1, 5))
     for form in ("plain", "chat"):

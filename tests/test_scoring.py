@@ -11,18 +11,22 @@ from torch import Tensor
 from fixtures import scoring
 from fixtures.blocks import hidden
 from fixtures.models import Subject
+from fixtures.reference import load_tokenizer
 from fixtures.scoring import (
     WAYS,
     Continuations,
     continuations,
+    continuing,
     fastest_way,
     final_gain,
+    following,
     frame_logprobs,
     lens_logits,
     surface_variants,
     top_words,
     word_logprobs,
 )
+from tests.odd import bytewise, lettered, prefixed
 from tests.tiny import (
     ARCHITECTURES,
     LAYERS,
@@ -38,6 +42,7 @@ from tests.tiny import (
     logits,
     pushed,
     tiny,
+    tokenizer,
 )
 
 PROMPT = "The boy sat down and felt"
@@ -61,7 +66,7 @@ def probabilities_of(subject: Subject, prefix: str) -> Tensor:
 
 
 class Tokens:
-    """A tokenizer that knows the texts it is told, 0 being special."""
+    """A tokenizer that knows the texts it is told, 0 being special and 1 a blank."""
 
     all_special_ids = (0,)
 
@@ -70,6 +75,9 @@ class Tokens:
 
     def __call__(self, text: str) -> dict[str, Any]:
         return {"input_ids": self.known[text]}
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(" " if i == 1 else str(i) for i in ids)
 
 
 def knowing(known: dict[str, list[int]]) -> Subject:
@@ -191,16 +199,54 @@ def test_trailing_special_tokens_are_dropped_and_variants_that_come_out_alike_co
     assert continuations(subject, "I am", ["ill"]) == Continuations((0, 5, 6), (((7, 8),),))
 
 
-def test_a_variant_that_merges_with_the_prompt_is_tokenised_alone() -> None:
-    subject = knowing({"I am": [0, 5, 6], "I am ill": [0, 5, 9, 4], " ill": [0, 7], "I am Ill": [0, 5, 6, 8], " Ill": [0, 9]})
+def test_a_variant_that_merges_with_the_prompt_is_tokenised_after_another_text() -> None:
+    subject = knowing({"I am": [0, 5, 6], "I am ill": [0, 5, 9, 4], "\n": [0, 2], "\n ill": [0, 2, 7], "I am Ill": [0, 5, 6, 8]})
     assert continuations(subject, "I am", ["ill"]) == Continuations((0, 5, 6), (((7,), (8,)),))
 
 
+def test_a_text_that_merges_with_every_other_is_tokenised_alone_without_a_bare_blank() -> None:
+    merging = {"\n": [0, 2], "\n ill": [0, 3], "a": [0, 4], "a ill": [0, 5]}
+    assert continuing(Tokens({**merging, " ill": [0, 1, 6, 1, 7, 0]}), " ill") == [6, 1, 7]
+    assert continuing(Tokens({**merging, " ill": [0, 6, 0, 7]}), " ill") == [6, 7]
+    assert continuing(Tokens({**merging, " ill": [0, 1]}), " ill") == []
+    assert continuing(Tokens({**merging, "a ill": [0, 4, 8, 0, 9]}), " ill") == [8, 9]  # the second text keeps its tokens
+
+
 def test_a_word_without_tokens_is_refused_and_not_certain() -> None:
-    gone = {"I am": [5, 6], "I am ill": [5, 6, 0], " ill": [0], "I am Ill": [5, 6, 0], " Ill": [0]}
+    gone = {"I am": [5, 6], "I am ill": [5, 6, 0], "I am Ill": [5, 6, 0]} | {
+        before + word: [0] for before in ("", "\n", "a") for word in ("", " ill", " Ill")
+    }
     with pytest.raises(ValueError, match="no tokens for 'ill'"):
         continuations(knowing(gone), "I am", ["ill"])
     assert continuations(knowing({**gone, "I am Ill": [5, 6, 9]}), "I am", ["ill"]).words == (((9,),),)
+
+
+@pytest.mark.parametrize("by", ["normaliser", "pre-tokeniser"])
+@pytest.mark.parametrize("text", [" glad", " Glad", " felt", " at the door", " lonesome"])
+def test_after_a_dummy_prefix_a_text_has_the_tokens_that_it_has_in_another(by: str, text: str) -> None:
+    words = prefixed(by)
+    found, whole = continuing(words, text), words(f"She was{text}")["input_ids"]
+    assert whole[: -len(found)] == words("She was")["input_ids"]
+    assert whole[-len(found) :] == found
+    assert words.convert_tokens_to_ids("\u2581") not in found
+
+
+def test_the_dummy_prefix_of_these_tests_is_a_token_of_its_own_before_a_word_that_follows_a_blank() -> None:
+    words = prefixed()
+    assert words.convert_ids_to_tokens(words(" glad")["input_ids"]) == ["\u2581", "\u2581glad"]
+
+
+@pytest.mark.parametrize("by", ["normaliser", "pre-tokeniser"])
+def test_a_text_that_goes_on_with_a_word_has_no_dummy_prefix(by: str) -> None:
+    subject = replace(tiny("llama"), tokenizer=prefixed(by))
+    pieces = subject.tokenizer.convert_ids_to_tokens(following(subject, "She was gl", [("ad",)]).words[0][0])
+    assert "".join(pieces) == "ad"
+
+
+@pytest.mark.parametrize("words", [tokenizer(), tokenizer(bos=True), bytewise(), lettered(), load_tokenizer()])
+def test_without_a_dummy_prefix_a_text_has_the_tokens_that_it_has_alone(words: Any) -> None:
+    for text in (*(variant for word in WORDS for variant in surface_variants(word)), " at ease", " the old man, and", "ad", "glad", "."):
+        assert continuing(words, text) == [token for token in words(text)["input_ids"] if token not in words.all_special_ids]
 
 
 def test_leaves_reach_every_token_that_is_wanted_and_no_pass_is_made_twice() -> None:
@@ -256,6 +302,15 @@ def test_a_word_of_several_tokens_scores_the_mean_of_its_best_variant(architectu
         torch.stack([logit[:, list(ids)].mean(1) for ids in variants]).amax(0) for variants in continuations(subject, PROMPT, WORDS).words
     ]
     np.testing.assert_allclose(lens_logits(subject, vectors.numpy(), WORDS), torch.stack(expected, dim=1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_lens_scores_a_word_and_not_the_blank_that_a_tokenizer_puts_before_every_text() -> None:
+    subject = replace(tiny("llama"), tokenizer=prefixed())
+    rows = subject.model.get_output_embeddings().weight
+    own = subject.tokenizer.convert_tokens_to_ids("\u2581glad")
+    planted = (rows[own] / final_gain(subject)).numpy()
+    found = lens_logits(subject, planted[None], ["glad"])
+    np.testing.assert_allclose(found, [[float(rows[own] @ rows[own])]], rtol=1e-4)
 
 
 def test_the_lens_looks_through_the_projection_before_the_head() -> None:

@@ -8,15 +8,18 @@ from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cases.checks import leaks, shared_runs, token_edits, unbalanced, words, wrong_lengths
-from cases.emotions import banned_words, load_emotions, load_topics
+from cases.emotions import all_emotions, banned_words, load_emotions, load_topics
 from cases.labels import OTHERS, Agreement, agreement, load_labels, main
 from cases.passages import own_words
 from cases.stimuli import FURTHER, HERE, SETS, Stimuli, StimuliError, load_stimuli
+from cases.versions import SHIPPED
+from fixtures.bench import chosen_stimuli
 from fixtures.reference import stimuli as writer
 from fixtures.reference.acts import ASSISTANT, END, USER
 from fixtures.reference.corpus import MARK, Corpus
@@ -293,6 +296,42 @@ def test_any_change_of_a_file_changes_the_hash(copy: Path) -> None:
     path = copy / "english" / "frames.txt"
     path.write_text(path.read_text("utf-8").replace("He feels", "He felt"), "utf-8")
     assert before == load_stimuli("english").hash != load_stimuli("english", copy).hash
+
+
+@pytest.mark.parametrize("changed", ["name", "valence", "arousal", "cluster", "family", "synonyms"])
+@pytest.mark.parametrize(("name", "asked"), SHIPPED)
+def test_any_change_of_an_emotion_that_is_asked_changes_the_hash(
+    name: str, asked: str, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_stimuli(name, emotions_asked=asked)
+    first, *rest = load_emotions()
+    old = getattr(first, changed)
+    moved = [replace(first, **{changed: (*old, "x") if isinstance(old, tuple) else f"{old}x" if isinstance(old, str) else -old}), *rest]
+    monkeypatch.setattr("cases.stimuli.load_emotions", lambda: moved)
+    monkeypatch.setattr("cases.stimuli.all_emotions", lambda: [*moved, *all_emotions()[len(moved) :]])
+    after = load_stimuli(name, emotions_asked=asked)
+    # the world has one word for each emotion, so that the English families are none of its own
+    read = (name, changed) not in (("world", "family"), ("world", "synonyms"))
+    assert (after.hash != before.hash) == read
+    assert (after.hash_for(()) != before.hash_for(())) == read
+    assert (before.with_emotions(after.emotions).hash != before.with_emotions(before.emotions).hash) == read
+
+
+@pytest.mark.parametrize(("name", "asked"), SHIPPED)
+def test_a_table_of_norms_enters_the_hash_by_its_figures_and_not_by_its_name(name: str, asked: str, tmp_path: Path) -> None:
+    def chosen(shift: float, folder: str, **changes: str) -> Stimuli:
+        path = tmp_path / folder / "norms.csv"
+        path.parent.mkdir(exist_ok=True)
+        rows = (f"{e.name},{(e.valence + 1) / 2},{(e.arousal + 1) / 2 * (1 - shift)}\n" for e in all_emotions())
+        path.write_text("Word,Valence,Arousal\n" + "".join(rows), "utf-8")
+        told = {"emotions": asked, "norms": str(path), "passages": "shipped", "limit": "none", "seed": "0", **changes}
+        return chosen_stimuli(SimpleNamespace(stimuli=name), SimpleNamespace(**told), print)[0]
+
+    coded, first, same, other = load_stimuli(name, emotions_asked=asked), chosen(0.0, "a"), chosen(0.0, "b"), chosen(0.1, "c")
+    assert first.hash == same.hash
+    assert len({coded.hash, first.hash, other.hash}) == 3
+    assert first.with_passages(coded.implicit, "file").hash != other.with_passages(coded.implicit, "file").hash
+    assert chosen(0.1, "c", limit="2").hash == other.hash
 
 
 def test_a_limit_keeps_the_first_topics_templates_pairs_and_frames_of_every_emotion(shipped: Stimuli) -> None:

@@ -22,7 +22,7 @@ from fixtures.bench import Bench, Settings
 from fixtures.directions import mixed_directions
 from fixtures.models import Subject, encode
 from fixtures.trajectory import differences, measure, steps, weights
-from fixtures.verdicts import REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
+from fixtures.verdicts import INCONCLUSIVE, REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
 from tests.planted import few_stimuli, null
 from tests.tiny import CONTEXT, LAYERS, WIDTH, build, streams, tiny
 
@@ -135,6 +135,13 @@ def test_a_course_that_every_direction_shows_is_not_supported(statement: str) ->
     noise = 0.1 * np.random.default_rng(0).normal(size=(COUNT, len(PHASES), WIDTH))
     read = PATTERNS[STATEMENTS.index(statement)][:, None] * shared + noise
     assert measured(read, statement)[1].verdict != SUPPORTED
+
+
+def test_sessions_that_yield_no_number_conclude_nothing() -> None:
+    read = course(np.arange(len(PHASES), dtype=float))
+    read[:2] = np.nan
+    found = measured(read, "rising")[1]
+    assert (found.verdict, found.reason) == (INCONCLUSIVE, "the interval cannot be computed")
 
 
 def test_another_emotions_course_is_not_desperations() -> None:

@@ -144,6 +144,21 @@ def test_a_value_that_is_not_in_the_top_5_per_cent_of_its_permutations_is_not_su
     assert (beyond.verdict, beyond.rank_p) == (SUPPORTED, pytest.approx(1 / 101))
 
 
+def test_a_guard_with_a_scale_of_its_own_ranks_what_the_direction_reaches_there_and_is_no_level() -> None:
+    draws = np.linspace(3.0, 5.0, 40)
+    first, among = (judged(means(around(0.8, 0.1), chance(0.5), Null("far apart", draws, guard=True, own=own))) for own in (6.0, 4.0))
+    assert (first.verdict, first.against.kind, first.rank_p) == (SUPPORTED, "chance", pytest.approx(1 / 41))
+    assert (among.verdict, among.reason) == (INCONCLUSIVE, "not among the top 5% of far apart")
+    unknown = judged(means(around(0.8, 0.1), chance(0.5), Null("far apart", draws, guard=True, own=float("nan"))))
+    assert unknown.verdict == INCONCLUSIVE
+
+
+def test_what_cannot_be_refuted_may_still_be_supported() -> None:
+    low, high = (judged(means(around(centre, 0.1), chance(0.5), unrefutable="at the floor")) for centre in (0.3, 0.9))
+    assert (low.verdict, low.reason) == (INCONCLUSIVE, "at the floor")
+    assert high.verdict == SUPPORTED
+
+
 @pytest.mark.parametrize(("count", "verdict"), [(18, INCONCLUSIVE), (19, SUPPORTED)])
 def test_of_fewer_than_19_draws_none_can_be_beaten_at_5_per_cent_and_the_reason_says_so(count: int, verdict: str) -> None:
     found = judged(means(around(0.8, 0.1), Null(PERMUTED, np.full(count, 0.5))))
