@@ -81,7 +81,6 @@ def test_a_run_comes_back_as_it_was_written_from_its_file_and_from_its_folder(tm
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "holds no run; accepted: a run.json, its folder, or a baseline"),
         (b"{", "Expecting property name"),
         (b"\xff\xfe", "decode"),
         (b"[]", "a list; accepted: an object"),
@@ -90,10 +89,9 @@ def test_a_run_comes_back_as_it_was_written_from_its_file_and_from_its_folder(tm
         (b'{"schema": 1, "records": [{"verdict": "good"}]}', "a record is incomplete"),
     ],
 )
-def test_a_file_that_is_no_run_is_named_with_the_reason(content: bytes | None, reason: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_run_is_named_with_the_reason(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(RecordError, match=reason) as caught:
         read_run(tmp_path)
     assert str(caught.value).startswith(f"{path} is not a run: ")
