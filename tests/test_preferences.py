@@ -655,6 +655,18 @@ def test_effects_of_noise_are_supported_in_at_most_5_per_cent_whatever_is_read()
     assert np.mean([f.estimate.value for f in found]) == pytest.approx(0, abs=0.12)
 
 
+def test_emotions_that_are_directions_like_any_other_are_not_supported_by_the_luck_of_a_few() -> None:
+    """What any direction reads of worth it also moves, loosely: few directions may agree better than others do."""
+    supported = beyond = 0
+    for seed in range(40):
+        b, worth, axis = along(seed, toward=0.6)
+        found = proportional(b, Chooser(worth, gain=axis, noise=0.1), seed)[1]
+        supported += found.verdict == SUPPORTED
+        beyond += found.net.low > 0
+    assert supported <= 3
+    assert beyond >= 5
+
+
 def test_the_table_of_emotions_holds_each_read_outs_correlation_within_categories_and_its_mean_shift() -> None:
     b, worth, axis = along(0)
     m, _ = proportional(b, Chooser(worth, gain=axis))
