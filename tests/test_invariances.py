@@ -20,8 +20,9 @@ from fixtures.activations import Activations, capture
 from fixtures.bench import Bench, Settings
 from fixtures.models import Subject
 from fixtures.nulls import Null
-from fixtures.statistics import auroc, correlation, hedges_g, holm, matrix_correlation
+from fixtures.statistics import auroc, correlation, hedges_g, holm
 from fixtures.steering import steer
+from fixtures.synonyms import mantel
 from fixtures.vectors import contrast_direction, emotion_vectors, unit
 from fixtures.verdicts import judge, mean_measurement
 from tests.fuzz import bounded
@@ -192,7 +193,7 @@ def test_the_interval_of_a_net_value_covers_the_true_one_at_its_level(paired: bo
 
 
 @pytest.mark.slow
-def test_the_bootstrap_of_a_matrix_correlation_is_no_narrower_than_its_level() -> None:
+def test_the_bootstrap_of_a_mantel_correlation_is_no_narrower_than_its_level() -> None:
     from fixtures.statistics import bootstrap_estimate
 
     rng, held, repeats, size = np.random.default_rng(5), 0, 150, 20
@@ -204,10 +205,10 @@ def test_the_bootstrap_of_a_matrix_correlation_is_no_narrower_than_its_level() -
         places = rng.normal(size=(rows, 2))
         return similar(places), similar(places + 0.7 * rng.normal(size=(rows, 2)))
 
-    truth = float(np.mean([matrix_correlation(*drawn(120), np.arange(120)) for _ in range(20)]))
+    truth = float(np.mean([mantel(*drawn(120), ~np.eye(120, dtype=bool), np.arange(120)) for _ in range(20)]))
     for _ in range(repeats):
         a, b = drawn(size)
-        found = bootstrap_estimate(lambda take, a=a, b=b: matrix_correlation(a, b, take), size, rng, n=size, draws=150)
+        found = bootstrap_estimate(lambda take, a=a, b=b: mantel(a, b, ~np.eye(size, dtype=bool), take), size, rng, n=size, draws=150)
         held += found.low <= truth <= found.high
     assert 0.88 <= held / repeats <= 1.0
 

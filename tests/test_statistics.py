@@ -22,7 +22,6 @@ from fixtures.statistics import (
     cosines,
     hedges_g,
     holm,
-    matrix_correlation,
     mean_estimate,
     newcombe,
     rank_p,
@@ -151,42 +150,6 @@ def test_correlation_with_what_is_not_a_number_is_nan_and_not_0() -> None:
 def test_cosines_do_not_see_lengths_and_a_zero_row_is_similar_to_nothing() -> None:
     rows = np.array([[1.0, 0], [100, 100], [0, 0]])
     assert cosines(rows) == pytest.approx(np.array([[1, 0.5**0.5, 0], [0.5**0.5, 1, 0], [0, 0, 0]]))
-
-
-def symmetric(rng: np.random.Generator, size: int = 12) -> np.ndarray:
-    drawn = rng.normal(size=(size, size))
-    return drawn + drawn.T
-
-
-@few
-@given(seeds)
-def test_matrix_correlation_survives_reordering_both_and_not_reordering_one(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    a, noise, given_ = (symmetric(rng) for _ in range(3))
-    b, order, everything = a + noise / 10, rng.permutation(12), np.arange(12)
-    together = [m[np.ix_(order, order)] for m in (a, b, given_)]
-    assert matrix_correlation(*together[:2], everything, together[2]) == pytest.approx(matrix_correlation(a, b, everything, given_))
-    assert matrix_correlation(a, b, order) == pytest.approx(matrix_correlation(a, b, everything))
-    shifted = np.roll(everything, 1)
-    assert matrix_correlation(a[np.ix_(shifted, shifted)], b, everything) < matrix_correlation(a, b, everything)
-
-
-@few
-@given(seeds)
-def test_matrix_correlation_leaves_out_a_rows_pair_with_itself_when_rows_repeat(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    a, b, take = symmetric(rng), symmetric(rng), rng.integers(12, size=12)
-    before = matrix_correlation(a, b, take)
-    for matrix in (a, b):
-        np.fill_diagonal(matrix, 1e6)
-    assert matrix_correlation(a, b, take) == before
-    # every pair of different rows counts as often as the repeats make it
-    pairs = [(p, q) for k, p in enumerate(take) for q in take[k + 1 :] if p != q]
-    assert before == pytest.approx(correlation(*(np.array([m[pair] for pair in pairs]) for m in (a, b))))
-
-
-def test_matrix_correlation_of_one_row_repeated_is_0() -> None:
-    assert matrix_correlation(np.eye(4), np.eye(4), np.array([2, 2, 2])) == 0
 
 
 # intervals of rates

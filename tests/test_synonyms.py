@@ -130,6 +130,19 @@ def test_pairs_within_a_cluster_and_rows_with_themselves_have_no_part_in_the_cor
         assert mantel(a + 9 * WITHIN, b, counted, take, given_) == pytest.approx(expected)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_the_correlation_survives_reordering_both_matrices_and_not_reordering_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, noise, g = ((m := rng.normal(size=(COUNT, COUNT))) + m.T for _ in range(3))
+    b, order, everything, off = a + noise / 10, rng.permutation(COUNT), np.arange(COUNT), ~np.eye(COUNT, dtype=bool)
+    together = [m[np.ix_(order, order)] for m in (a, b, g)]
+    assert mantel(*together[:2], off, everything, together[2]) == pytest.approx(mantel(a, b, off, everything, g))
+    assert mantel(a, b, off, order) == pytest.approx(mantel(a, b, off, everything))
+    shifted = np.roll(everything, 1)
+    assert mantel(a[np.ix_(shifted, shifted)], b, off, everything) < mantel(a, b, off, everything)
+
+
 def test_no_pair_of_different_clusters_is_worth_0() -> None:
     assert mantel(WITHIN + 0.0, WITHIN + 0.0, ~WITHIN, np.array([0, 1, 2, 2])) == 0
 
