@@ -21,7 +21,7 @@ from reports.command import CommandError
 from reports.figures import drawings
 from reports.html import write_page
 from reports.policy import read_policy
-from reports.record import SCHEMA, RecordError, Run, installed_versions, parse_record, suite_version
+from reports.record import SCHEMA, RecordError, Run, installed_versions, parse_record, suite_version, unsound
 from reports.render import markdown, terminal
 from reports.resume import Begun, ResumeError, Resumption, asked, begin, chosen, settled, taken_over
 from reports.scores import exit_status
@@ -87,6 +87,7 @@ class Collector:
             self.strays += [report.nodeid] if report.failed else []
             return
         if report.when == "call" or (report.when == "setup" and not report.passed):
+            self.check(report, found)
             folder = self.keep(found["record"], found["subject"], found.get("samples"))
             add_section = getattr(report.longrepr, "addsection", None)
             if report.failed and add_section:
@@ -97,11 +98,21 @@ class Collector:
         short = [(k, row[k]) for k in ("claim", "case", "verdict", "value", "skill", "reason")] + [("net", net.get("value"))]
         report.user_properties = [p for p in report.user_properties if p[0] not in found] + [(k, v) for k, v in short if v is not None]
 
+    @staticmethod
+    def check(report: pytest.TestReport, found: dict[str, Any]) -> None:
+        """Put an error in the place of a record that breaks the rules, and fail its test: the run goes on, and nothing of it is lost."""
+        try:
+            parse_record(found["record"])
+        except RecordError as why:
+            found["record"] = unsound(found["record"], why)
+            found.pop("samples", None)
+            vars(report).pop("wasxfail", None)
+            report.outcome, report.longrepr = "failed", f"{found['record']['family']}/{found['record']['case']}: {why}"
+
     def keep(self, row: dict[str, Any], subject: dict[str, Any], samples: list[dict[str, Any]] | None) -> Path:
         """Append a record to the run of its model and return the run's folder."""
         # two local folders may share a name; their weights do not
         name = f"{subject['model']} {subject.get('revision', '')}".strip()
-        parse_record(row)
         self.subjects[name] = {**self.subjects.get(name, {}), **subject}
         try:
             if name not in self.folders:

@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,13 @@ def _each(where: str, rows: Any, kinds: dict[str, str]) -> None:
     for row in rows:
         _check(where, {"row": row}, {"row": "dict"})
         _check(where, row, kinds)
+
+
+def unsound(row: dict[str, Any], why: RecordError) -> dict[str, Any]:
+    """Return the record of a case whose own record breaks the rules: what it is, that it broke, and why, without its figures."""
+    told = {f.name: row.get(f.name) if f.default is MISSING else f.default for f in fields(Record)}
+    empty: dict[str, Any] = {"nulls": [], "items": [], "details": {}}
+    return {**told, **empty, "stimuli": row.get("stimuli"), "verdict": "error", "reason": f"{type(why).__name__}: {why}"}
 
 
 def parse_record(row: dict[str, Any]) -> Record:

@@ -132,6 +132,21 @@ def test_a_broken_or_refuted_case_makes_the_exit_status_1_and_a_broken_one_the_r
     assert any(reason.endswith("cases were not run") for reason in reasons)
 
 
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "1")], ids=["alone", "with xdist"])
+def test_a_record_that_breaks_the_rules_is_an_error_of_its_case_and_the_run_goes_on(workers: tuple[str, ...], tmp_path: Path) -> None:
+    words = (*workers, "-k", "separation", "--model", "tiny", "--output-path", str(tmp_path), "--log-samples")
+    done = suite(*CANNED, *words, CANNED='{"separation/natural-present": "unsound"}')
+    rows = {f"{r['family']}/{r['case']}": r for r in rows_of(written(tmp_path)["tiny"])}
+    broken = rows["separation/natural-present"]
+    assert done.returncode == 1
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    assert "1 failed, 3 passed" in done.stdout
+    assert {key: row["verdict"] for key, row in rows.items()} == {**dict.fromkeys(FOUR, "supported"), "separation/natural-present": "error"}
+    assert broken["reason"] == "RecordError: separation/natural-present: layer 'the first'; accepted: a whole number"
+    assert (broken["value"], broken["net"], broken["items"]) == (None, None, [])
+    assert "separation/natural-present: layer 'the first'; accepted: a whole number" in done.stdout
+
+
 def test_numpy_values_cross_to_the_record_as_built_in_ones_and_not_a_number_as_null(mixed: Any) -> None:
     _, folder = mixed
     row = next(r for r in rows_of(folder) if r["verdict"] == "refuted")

@@ -32,6 +32,7 @@ from fixtures.verdicts import (
     record,
     verdict_line,
 )
+from reports.record import parse_record
 
 CASE = Case("planted", "present", "implicit", "judged", Needs())
 CLAIM = Claim(
@@ -200,6 +201,24 @@ def test_a_null_that_is_not_a_number_is_not_passed_over(first: bool) -> None:
     nulls = [chance(0.5), Null("untrained twin", np.array([np.nan]))]
     found = judged(means(around(0.9, 0.02), *(reversed(nulls) if first else nulls)))
     assert (found.verdict, found.reason) == (INCONCLUSIVE, "the interval cannot be computed")
+
+
+def test_where_a_resample_is_no_number_there_is_neither_an_interval_nor_a_skill_and_the_record_is_sound() -> None:
+    """As among replies of which three hold the act: a resample may hold none of them, so that nothing is compared."""
+    hits = np.array([1.0] * 3 + [0.0] * 27)
+
+    def rate(take: np.ndarray) -> float:
+        return 0.9 if hits[take].any() else float("nan")
+
+    m = Measurement(
+        tuple(f"c{i}" for i in range(30)), rate, (chance(0.5),), (), gate="3 of 30 replies hold the act: at the floor or the ceiling"
+    )
+    found = judged(m)
+    assert (found.verdict, found.skill) == (INCONCLUSIVE, None)
+    assert found.net.value == pytest.approx(0.4)
+    row = record(m, CLAIM, CASE, version="v", seed=0)
+    assert (row["low"], row["net"]["low"]) == (None, None)
+    assert parse_record(row).skill is None
 
 
 def test_a_value_that_is_not_a_number_is_inconclusive_and_has_no_p() -> None:
