@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -32,12 +32,13 @@ def read_by(subject: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[str
 class Current:
     """What a run has to be of to count: claim versions by family, every (family, case), hashes by set of stimuli and emotions.
 
-    Without `cases` none has to be there, and a set without a hash may have any.
+    `judged`: the cases whose verdict may not be "reported". Without `cases` none has to be there, and without `stimuli` any may be read.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
     cases: Sequence[tuple[str, str]] = ()
     stimuli: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    judged: Collection[tuple[str, str]] = ()
 
     def outdated(self, subject: Mapping[str, Any], options: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> str | None:
         """Return how a run was judged otherwise than it would be now, "judged ...", or None.
@@ -48,10 +49,14 @@ class Current:
         rows = list(records)
         if old := dict.fromkeys(r["family"] for r in rows if r["version"] != self.versions.get(r["family"])):
             return f"judged by other versions of {', '.join(old)}"
-        now = self.stimuli.get(read_by(subject, options)) if as_shipped(options) else None
-        # a record of what was not measured had no hash once
-        if now and (read := {r["stimuli"] for r in rows if r.get("stimuli")} - {now}):
-            return f"judged on other stimuli ({min(read)}, now {now})"
+        if self.stimuli and as_shipped(options):
+            now = self.stimuli.get(read_by(subject, options))
+            # a record of what was not measured had no hash once
+            read = {str(r.get("stimuli")) for r in rows if r.get("stimuli") or r.get("value") is not None} - {now}
+            if read or not now:
+                return f"judged on other stimuli ({min(read, default='none')}, now {now})"
+        if told := [f"{r['family']}/{r['case']}" for r in rows if r["verdict"] == "reported" and (r["family"], r["case"]) in self.judged]:
+            return f"judged without a verdict on {told[0]}, which is judged now"
         held = {(r["family"], r["case"]) for r in rows}
         if lacking := [f"{family}/{case}" for family, case in self.cases if (family, case) not in held]:
             return f"judged without {len(lacking)} of {len(self.cases)} cases ({lacking[0]}{', ...' if len(lacking) > 1 else ''})"
@@ -61,7 +66,8 @@ class Current:
 def checkout() -> Current:
     """Return what this checkout would judge now."""
     stimuli = {(name, emotions): load_stimuli(name, emotions_asked=emotions).hash for name, emotions in SHIPPED}
-    return Current(checkout_versions(), every_case(), stimuli)
+    judged = {(claim.family, case.name) for claim in load_claims().values() for case in claim.cases if case.verdict == "judged"}
+    return Current(checkout_versions(), every_case(), stimuli, judged)
 
 
 def checkout_versions(root: Path = ROOT) -> dict[str, str]:

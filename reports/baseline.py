@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cases.shown import shown
 from reports.command import CommandError
 from reports.paired import form_of
 from reports.record import Record, Run
@@ -83,26 +84,40 @@ def baseline_text(run: Run) -> str:
 
 
 def write_baseline(run: Run, path: Path | None = None) -> Path:
-    """Write the baseline of a complete run and return its path; raises CommandError for an incomplete one."""
+    """Write the baseline of a complete run and return its path.
+
+    Raises CommandError for an incomplete one, and where the file of its own, which no `path` replaces, holds another model's: names that
+    differ may have one folder name.
+    """
     text = baseline_text(run)
     file = path or baseline_path(run)
+    if path is None and file.is_file() and not same(read_run(file), run, "model"):
+        raise CommandError(f"{shown(file)} is the baseline of another model; accepted: --output FILE, beside it")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, text)
     return file
+
+
+def same(a: Run, b: Run, *names: str) -> bool:
+    """Return whether two runs agree in what their subjects say of `names`."""
+    return all(a.subject.get(name) == b.subject.get(name) for name in names)
 
 
 def find_baseline(run: Run, given: Sequence[Run] | None, alone: bool = True) -> Run | None:
     """Return the baseline of a run, or None.
 
     Nothing given: the committed one of its model, device and dtype. One given, and the run alone: that one, whatever model
-    it is of, so that a release can be held against the last one. Else the given one of the same model.
+    it is of, so that a release can be held against the last one. Else the given one of the same model, device and dtype, or of the same
+    model at least, so that what differs is told.
     """
     if given is None:
         path = baseline_path(run)
-        return read_run(path) if path.is_file() else None
+        stored = read_run(path) if path.is_file() else None
+        return stored if stored and same(stored, run, "model") else None
     if alone and len(given) == 1:
         return given[0]
-    return next((b for b in given if b.subject.get("model") == run.subject.get("model")), None)
+    own = [b for b in given if same(b, run, "model")]
+    return next((b for b in own if same(b, run, "device", "dtype")), own[0] if own else None)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

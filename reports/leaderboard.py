@@ -66,7 +66,8 @@ def current_of(runs: Sequence[Run], known: Current) -> Current:
     return Current(
         {**versions, **known.versions},
         known.cases or [(r.family, r.case) for r in last.records],
-        {read_by(last.subject, last.options): hashes(last), **known.stimuli},
+        known.stimuli or {read_by(last.subject, last.options): hashes(last)},
+        known.judged,
     )
 
 

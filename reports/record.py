@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import tomllib
+from collections import Counter
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
@@ -150,6 +151,24 @@ def parse_record(row: dict[str, Any]) -> Record:
     return record
 
 
+SLACK = 1e-5
+"""By how much figures that follow from one another may differ: baselines keep seven digits."""
+
+
+def contradiction(record: Record) -> str | None:
+    """Return what a record says against its own figures, or None: a skill that is not net over room, a verdict that its net forbids."""
+    if record.net is None or None in (net := {name: record.net[name] for name in ("value", "low", "high", "null")}).values():
+        return f"{record.verdict} without a net value" if record.verdict in ("supported", "refuted") else None
+    room = record.best - net["null"]
+    if record.skill is not None and abs(record.skill - net["value"] / room) > SLACK * max(1.0, abs(record.skill)):
+        return f"skill {record.skill:g}, though {net['value']:g} over {room:g} is {net['value'] / room:.3g}"
+    if record.verdict == "supported" and net["low"] <= 0:
+        return f"supported, though its net value may be {net['low']:.3g}"
+    if record.verdict == "refuted" and net["high"] > record.smallest_effect * room + SLACK:
+        return f"refuted, though its net value may be {net['high']:.3g}, a skill above {record.smallest_effect:g}"
+    return None
+
+
 @dataclass(frozen=True)
 class Run:
     """One model judged once: where, how and by which version of the suite, whether completely, and the records."""
@@ -171,7 +190,7 @@ class Run:
 
 
 def parse_run(document: dict[str, Any]) -> Run:
-    """Return the run of a plain dict; raises RecordError for another schema or missing entries."""
+    """Return the run of a plain dict; raises RecordError for another schema, missing entries, and a run that contradicts itself."""
     if not isinstance(document, dict):
         raise RecordError(f"a {type(document).__name__}; accepted: an object with a schema and records")
     if document.get("schema") != SCHEMA:
@@ -187,6 +206,13 @@ def parse_run(document: dict[str, Any]) -> Run:
     _check("the run, subject", run.subject, SUBJECT, optional=True)
     _check("the run, subject", run.subject, {"model": "str"})
     _each("the run, incomplete_because", [{"reason": reason} for reason in run.incomplete_because], {"reason": "str"})
+    if twice := [id for id, count in Counter(record.id for record in records).items() if count > 1]:
+        raise RecordError(f"the run: {shown(twice[0])} is recorded twice; accepted: one record of each case")
+    for record in records:
+        if why := contradiction(record):
+            raise RecordError(f"{shown(record.id)}: {why}")
+    if run.complete and (broken := [shown(record.id) for record in records if record.verdict == "error"]):
+        raise RecordError(f"the run is complete, though {broken[0]} broke")
     if missing := [name for name in ("profile", "seed", "batch_size") if name not in run.options]:
         raise RecordError(f"the run, options: no entry {missing[0]!r}")
     if missing := [name for name in ("torch", "transformers") if name not in run.versions]:

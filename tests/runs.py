@@ -24,6 +24,10 @@ SCRATCH = Path(tempfile.mkdtemp(prefix="emotion-steering-"))
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
+NET = {"value": 0.4, "low": 0.35, "high": 0.45, "null": 0.5, "against": "untrained twin"}
+"""The net value of a record that nobody measured: a skill of .8."""
+
+
 def plain_record(**changes: Any) -> dict[str, Any]:
     """A supported record as a plain dict, with `changes`."""
     row = {
@@ -50,7 +54,7 @@ def plain_record(**changes: Any) -> dict[str, Any]:
         "n": 40,
         "clusters": 40,
         "nulls": [{"kind": "untrained twin", "n": 3, "mean": 0.5, "p95": 0.55}],
-        "net": {"value": 0.4, "low": 0.35, "high": 0.45, "null": 0.5, "against": "untrained twin"},
+        "net": dict(NET),
         "rank_p": 0.005,
         "skill": 0.8,
         "reason": None,

@@ -94,6 +94,23 @@ def test_the_command_writes_where_the_gate_looks(
     assert found.subject == RUN.subject
 
 
+def test_names_that_share_a_folder_share_no_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline_path, "__defaults__", (tmp_path,))
+    one, other = (replace(RUN, subject={**RUN.subject, "model": name}) for name in ("модель", "模型"))
+    path = write_baseline(one)
+    assert path == baseline_path(other)
+    assert find_baseline(other, None) is None
+    with pytest.raises(CommandError, match=r"is the baseline of another model; accepted: --output FILE, beside it"):
+        write_baseline(other)
+    assert find_baseline(one, None) is not None
+    assert write_baseline(one) == path
+
+
+def test_of_several_baselines_of_a_model_that_of_its_device_and_dtype_is_taken_whatever_the_order() -> None:
+    half = replace(RUN, subject={**RUN.subject, "dtype": "bfloat16"})
+    assert [find_baseline(RUN, given) for given in ([half, RUN], [RUN, half], [half, other_model(RUN)])] == [RUN, RUN, half]
+
+
 def test_given_baselines_are_matched_by_model_unless_run_and_baseline_are_alone() -> None:
     a, b = RUN, other_model(RUN)
     assert find_baseline(a, [b], alone=True) is b

@@ -407,8 +407,9 @@ def test_a_stored_run_is_a_control_unless_it_is_incomplete_or_of_other_claim_ver
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("fixtures.calibration.__main__.checkout", lambda: NOW)
+    unmeasured: dict[str, Any] = {"verdict": "not applicable", "stimuli": None, "value": None, "net": None, "skill": None}
     runs = {
-        "one": small_run(small_record(stimuli=PRESENT), small_record(case="unmeasured", verdict="reported", stimuli=None)),
+        "one": small_run(small_record(stimuli=PRESENT), small_record(case="unmeasured", **unmeasured)),
         "old": small_run(small_record(version="0" * 12, stimuli=PRESENT)),
         "read": small_run(small_record(stimuli="0" * 12)),
         "less": small_run(small_record(case="other", stimuli=PRESENT)),

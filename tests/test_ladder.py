@@ -11,14 +11,14 @@ from reports.baseline import slim
 from reports.command import CommandError
 from reports.ladder import AROUSAL, CHARACTER, SIZE, SKILL, TOKEN, WINDOW, Line, ladder, lines
 from reports.record import Record, Run
-from tests.runs import small_record, small_run
+from tests.runs import NET, small_record, small_run
 
 SIZES = {"xs": 10**5, "s": 10**6, "m": 10**7, "l": 10**8, "xl": 10**9}
 
 
 def net_record(family: str, case: str, value: float, **changes: Any) -> Record:
     net = {"value": value, "low": value - 0.1, "high": value + 0.1, "null": 0.2, "against": "untrained twin"}
-    return small_record(claim=family, family=family, case=case, net=net, **changes)
+    return small_record(claim=family, family=family, case=case, net=net, skill=value / 0.8, **changes)
 
 
 def model(name: str, *, parameters: int | None = None, start: str = "2026-01-01T00:00:00+00:00", **changes: Any) -> Run:
@@ -30,7 +30,7 @@ def model(name: str, *, parameters: int | None = None, start: str = "2026-01-01T
         net_record("circumplex", "implicit-arousal-present", 0.3 + 0.1 * step),
         small_record(family="dose_response", case="implicit", details={"windows": windows}),
         small_record(family="side_effects", case="implicit", verdict="reported", details={"unsteered nats per token": 3.0 - 0.5 * step}),
-        small_record(skill=0.1 * step + 0.2),
+        small_record(skill=0.1 * step + 0.2, net={**NET, "value": 0.05 * step + 0.1, "low": 0.01}),
     )
     subject = {**small_run().subject, "model": name, "revision": f"sha256:{name.encode().hex()}", "parameters": size}
     return replace(small_run(*records, subject=subject, start=start), **changes)

@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,7 @@ def test_a_stale_row_is_marked_and_not_ranked() -> None:
     [
         (Current({"separation": "abcdef012345", "geometry": "newer"}), "stale: judged by other versions of geometry"),
         (Current(stimuli={("english", "core"): "f" * 12}), f"stale: judged on other stimuli (0123456789ab, now {'f' * 12})"),
+        (Current(stimuli={("world", "core"): "f" * 12}), "stale: judged on other stimuli (0123456789ab, now None)"),
         (Current(cases=(("separation", "natural-present"), ("flip", "a"))), "stale: judged without 1 of 2 cases (flip/a)"),
     ],
 )
@@ -107,6 +109,21 @@ def test_what_is_current_in_the_checkout_is_so_where_it_is_known(current: Curren
     same = Current({"separation": "abcdef012345", "geometry": "abcdef012345"}, stimuli={("english", "core"): "0123456789ab"})
     (board,) = boards(RUNS, current=same)
     assert sum(row.rank is not None for row in board.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"stimuli": None}, "judged on other stimuli (None, now 0123456789ab)"),
+        ({"verdict": "reported"}, "judged without a verdict on separation/natural-present, which is judged now"),
+        ({"verdict": "reported", "case": "named"}, None),
+        ({"verdict": "not applicable", "stimuli": None, "value": None, "net": None, "skill": None}, None),
+    ],
+)
+def test_a_measured_record_needs_its_stimuli_and_a_judged_case_its_verdict(changes: dict[str, Any], because: str | None) -> None:
+    now = Current({"separation": "abcdef012345"}, (), {("english", "core"): "0123456789ab"}, {("separation", "natural-present")})
+    run = small_run(small_record(**changes))
+    assert now.outdated(run.subject, run.options, map(vars, run.records)) == because
 
 
 def on_other_stimuli(run: Run, digest: str, **options: str) -> Run:
@@ -258,14 +275,14 @@ def test_a_comparison_says_what_differs_what_changed_verdict_and_what_could_not_
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     worse = model("low", 0.6, scored(spread(0.7), "new"), width=0.06)
-    records = (replace(worse.records[0], verdict="refuted"), replace(worse.records[1], version="other"), worse.records[2])
+    records = (replace(worse.records[0], verdict="inconclusive"), replace(worse.records[1], version="other"), worse.records[2])
     write_run(folder / "0", replace(worse, records=records))
     assert main(["compare", str(folder / "1"), str(folder / "0")]) == 0
     out = capsys.readouterr().out
     line = next(line for line in out.splitlines() if line.startswith("separation/natural-present"))
     assert "-0.30" in line
-    assert "supported -> refuted" in line
-    assert "changed: separation/natural-present: supported -> refuted" in out
+    assert "supported -> inconclusive" in line
+    assert "changed: separation/natural-present: supported -> inconclusive" in out
     assert "not compared: geometry/implicit: other claim version: abcdef012345 here, other there" in out
     assert "not compared: separation/new: absent from the first run" in out
     assert "1 of 1 judged cases differ" in out
@@ -274,7 +291,7 @@ def test_a_comparison_says_what_differs_what_changed_verdict_and_what_could_not_
     found = cases["separation/natural-present"]
     assert found["low"] < found["difference"] < found["high"] < 0
     assert found["form"] == "mean of scores"
-    assert found["verdicts"] == ["supported", "refuted"]
+    assert found["verdicts"] == ["supported", "inconclusive"]
 
 
 def test_holm_is_no_smaller_than_p_and_leaves_out_what_is_reported() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -11,14 +12,56 @@ import pytest
 
 from cases.claims import load_claims
 from reports.record import VERDICTS, RecordError, installed_versions, parse_record, parse_run, suite_version
-from tests.runs import plain_record, small_record, small_run
+from tests.runs import NET, plain_record, small_record, small_run
 
 
 def test_a_run_survives_json_unchanged() -> None:
     run = small_run(
-        small_record(), small_record(case="matched-present", verdict="refuted", net=None), complete=False, incomplete_because=("x",)
+        small_record(),
+        small_record(case="matched-present", verdict="inconclusive", net=None, skill=None),
+        complete=False,
+        incomplete_because=("x",),
     )
     assert parse_run(json.loads(json.dumps(run.plain()))) == run
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"skill": 50.0}, "skill 50, though 0.4 over 0.5 is 0.8"),
+        ({"net": {**NET, "low": -0.1}}, "supported, though its net value may be -0.1"),
+        ({"verdict": "refuted"}, "refuted, though its net value may be 0.45, a skill above 0.1"),
+        ({"net": None, "skill": None}, "supported without a net value"),
+        ({"verdict": "refuted", "net": {**NET, "value": 0.03, "low": -0.05, "high": None}, "skill": None}, "refuted without a net value"),
+    ],
+)
+def test_a_run_whose_figures_contradict_its_verdicts_is_refused_and_says_where(changes: dict[str, Any], because: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        parse_run(json.loads(json.dumps(small_run(small_record(**changes)).plain())))
+    assert str(caught.value) == f"separation/natural-present: {because}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"net": {**NET, "low": 1e-9}},
+        {"verdict": "refuted", "net": {**NET, "value": 0.03, "low": -0.01, "high": 0.05}, "skill": 0.06},
+        {"verdict": "inconclusive", "net": {**NET, "low": None}, "skill": None},
+        {"skill": 0.8000001},
+    ],
+)
+def test_figures_at_the_edge_of_their_verdict_are_no_contradiction(changes: dict[str, Any]) -> None:
+    assert parse_run(json.loads(json.dumps(small_run(small_record(**changes)).plain()))).complete
+
+
+def test_a_case_is_recorded_once_and_a_run_with_a_broken_case_is_not_complete() -> None:
+    twice = small_run(small_record(), small_record(verdict="inconclusive"))
+    with pytest.raises(RecordError, match=r"separation/natural-present is recorded twice; accepted: one record of each case"):
+        parse_run(twice.plain())
+    broken = small_run(small_record(verdict="error", value=None, net=None, skill=None))
+    with pytest.raises(RecordError, match=r"the run is complete, though separation/natural-present broke"):
+        parse_run(broken.plain())
+    assert parse_run(replace(broken, complete=False).plain()).records[0].verdict == "error"
 
 
 def test_an_unknown_entry_of_a_record_is_named() -> None:
