@@ -213,6 +213,7 @@ def pytest_configure(config: pytest.Config) -> None:
         clash = [o for o in ("--vectors", "--gate", "--resume", "--judge", "--export-vectors", "--update-baseline") if config.getoption(o)]
         clash += ["--sweep-layers"] if config.getoption("--sweep-layers") else []  # a miniature has too few of them to count
         clash += ["--passages self"] if config.getoption("--passages") == "self" else []
+        clash += ["-n"] if config.getoption("numprocesses", None) else []  # workers collect, and nobody counts what they would measure
         if clash:
             raise pytest.UsageError(f"--plan with {clash[0]}: accepted: --plan without it, for nothing is written or judged")
     if vectors:

@@ -42,6 +42,21 @@ def one_at_a_time(subject: Subject, texts: list[list[int]]) -> np.ndarray:
     return np.array(rows)
 
 
+@pytest.mark.parametrize("pad", [VOCABULARY, VOCABULARY + 7])
+def test_a_padding_token_without_an_embedding_is_never_looked_up(pad: int) -> None:
+    """A fine-tune may add [PAD] to its tokenizer and leave the model's embeddings as they were."""
+    subject = build("llama")
+    texts = [encode(subject, text) for text in SENTENCES[:3]]
+    assert len(set(map(len, texts))) > 1
+    expected = capture(subject, texts, batch_size=1).values
+    words = deepcopy(subject.tokenizer)
+    words.add_tokens([f"<filler {i}>" for i in range(pad - len(words))])
+    words.add_special_tokens({"pad_token": "[PAD]"})
+    assert words.pad_token_id == pad
+    found = capture(replace(subject, tokenizer=words), texts, batch_size=3).values
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_means_equal_those_of_hidden_states_at_every_block_but_the_last(architecture: str) -> None:
     subject, ids = tiny(architecture), tokens(3, 17)

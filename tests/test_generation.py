@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -35,6 +36,7 @@ from fixtures.generation import (
 )
 from fixtures.models import Subject, special_ids
 from fixtures.steering import steer
+from fixtures.verdicts import NotApplicable
 from tests.tiny import (
     ARCHITECTURES,
     LAYERS,
@@ -249,6 +251,17 @@ def test_special_tokens_are_never_drawn_even_if_the_noise_asks_for_nothing_else(
     found = written(subject, LAYERS - 1, directions(3, seed), told, way).ids
     assert found.shape == (3, TOKENS)
     assert not np.isin(found, special).any()
+
+
+def test_a_model_whose_blocks_keep_a_running_state_is_not_applicable_and_says_so() -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    settings = transformers.Lfm2Config(vocab_size=VOCABULARY, layer_types=["conv", "full_attention"], **sizes)  # type: ignore[arg-type]
+    subject = as_subject(lively(transformers.AutoModelForCausalLM.from_config(settings), 0))
+    reason = r"nothing is written with it here: its blocks \(conv\) keep a running state, which rows cannot share"
+    with pytest.raises(NotApplicable, match=reason):
+        write(subject, ids_of(subject), layer=0, vectors=torch.zeros(ROWS, 32), noise=noise(), tokens=TOKENS)
+    with pytest.raises(NotApplicable, match=reason):
+        read(subject, ids_of(subject), some_rows(), FRAME, WORDS)
 
 
 def test_the_noise_decides_the_token_where_it_is_larger_than_any_log_probability() -> None:

@@ -23,8 +23,8 @@ from fixtures.models import (
 from tests.tiny import LAYERS, SENTENCES, VOCABULARY, WIDTH, build, config, lively, logits, save, tiny, tokenizer, tokens
 
 
-def checked(name: str | Path, *, layer: str = "auto", device: str = "cpu") -> None:
-    check(str(name), revision=None, device=device, layer=layer, trust_remote_code=False)
+def checked(name: str | Path, *, layer: str = "auto", device: str = "cpu", weights: bool = True) -> None:
+    check(str(name), revision=None, device=device, layer=layer, trust_remote_code=False, weights=weights)
 
 
 def loaded(name: str | Path, **options: Any) -> Any:
@@ -144,6 +144,20 @@ def test_what_only_loading_shows_is_refused_in_one_line(tmp_path: Path, make: An
     with pytest.raises(ModelError) as caught:
         loaded(name)
     one_line(caught.value, f"--model {name}: ", reason)
+
+
+def test_a_folder_with_a_revision_after_its_name_is_refused_and_names_both(tmp_path: Path) -> None:
+    name = save(tmp_path / "subject")
+    with pytest.raises(ModelError) as caught:
+        checked(f"{name}@main")
+    one_line(caught.value, "--revision main: ", f"{name} is a local folder and has no revisions; accepted: a revision of a hub model")
+
+
+def test_a_plan_asks_for_a_configuration_and_no_weights(tmp_path: Path) -> None:
+    name = pickled(tmp_path / "subject")
+    checked(name, weights=False)
+    with pytest.raises(ModelError, match="it has no safetensors weights"):
+        checked(name)
 
 
 @pytest.mark.parametrize("layer", [str(LAYERS), "99"])

@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers import LlamaConfig
 
 from cases.claims import load_claims
 from fixtures import bench as benches
 from fixtures.activations import recording
 from fixtures.bench import build
+from fixtures.blocks import BlocksError
 from fixtures.calibration.__main__ import run_options
 from fixtures.models import ModelError
 from fixtures.planning import BLOCKS, Counter, Passed, Shape, amount, miniature, plan, shape_of, told
 from fixtures.plugin import instrument_of
-from tests.tiny import ARCHITECTURES, config, tokenizer
+from tests.tiny import ARCHITECTURES, VOCABULARY, config, tokenizer
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,7 +44,7 @@ def test_the_size_of_a_large_model_is_known_without_its_weights() -> None:
     large = LlamaConfig(
         hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64, num_key_value_heads=8, vocab_size=128256
     )
-    shape = shape_of(large, trust=False)
+    shape = shape_of("large", large, trust=False)
     assert shape.parameters == 70_553_706_496
     assert (shape.blocks, shape.width) == (80, 8192)
     assert shape.block * 80 + 2 * 128256 * 8192 + 8192 == shape.parameters
@@ -100,6 +102,17 @@ def test_what_cannot_be_made_small_is_refused_in_one_line(monkeypatch: pytest.Mo
         miniature("odd", config("llama"), tokenizer(), trust=False)
 
 
+@pytest.mark.parametrize("kind", ["JambaConfig", "FalconH1Config"])
+def test_an_architecture_that_states_its_blocks_as_a_property_has_a_miniature(kind: str) -> None:
+    assert miniature("hybrid", getattr(transformers, kind)(vocab_size=VOCABULARY), tokenizer(), trust=False).layers > 1
+
+
+def test_an_architecture_whose_blocks_are_not_found_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.planning.find_blocks", lambda _: (_ for _ in ()).throw(BlocksError("two lists of equal length")))
+    with pytest.raises(ModelError, match=r"--plan of odd: its architecture has no shape that could be told \(BlocksError: two lists"):
+        shape_of("odd", config("llama"), trust=False)
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (150, "2 min"), (9000, "2.5 h")])
 def test_times_are_told_in_the_unit_that_suits_them(seconds: float, text: str) -> None:
     assert told(seconds) == text
@@ -118,7 +131,7 @@ def test_the_option_prints_a_table_writes_nothing_and_judges_nothing(tmp_path: P
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("other", [["--passages", "self"], ["--gate", "gate.toml"], ["--update-baseline"], ["--sweep-layers"]])
+@pytest.mark.parametrize("other", [["--passages", "self"], ["--gate", "gate.toml"], ["--update-baseline"], ["--sweep-layers"], ["-n", "2"]])
 def test_options_that_write_or_judge_are_refused_beside_it(other: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "benchmark", "--plan", *other], cwd=ROOT, capture_output=True, text=True, check=False
