@@ -102,6 +102,12 @@ def speechless_gpt2(folder: Path) -> Path:
     return save(folder, "gpt2", tokenized=False)
 
 
+def few_embeddings(folder: Path) -> Path:
+    save(folder)
+    lively(transformers.AutoModelForCausalLM.from_config(config("llama", vocab_size=VOCABULARY - 9)), 0).save_pretrained(folder)
+    return folder
+
+
 BY_CONFIGURATION = {
     missing: "no such folder, and the hub does not have it or cannot be reached",
     bare: "the folder has no config.json",
@@ -116,6 +122,7 @@ BY_LOADING = {
     masked_unnamed: "BertLMHeadModel is not causal",
     torn: "SafetensorError",
     incomplete: "its weights lack model.layers.3.input_layernorm.weight and 8 more",
+    few_embeddings: f"its tokenizer has tokens up to {VOCABULARY - 1}, and it has embeddings up to {VOCABULARY - 10}",
     speechless: "its tokenizer does not load",
     speechless_gpt2: "its tokenizer has no vocabulary",
 }
