@@ -1,4 +1,4 @@
-"""What a user gave, as it stands in a one-line message; and paths that the system itself may refuse."""
+"""What a user or a file gave, as it stands on one line or in Markdown; and paths that the system itself may refuse."""
 
 from __future__ import annotations
 
@@ -10,10 +10,24 @@ from pathlib import Path
 LONGEST = 120
 """Characters of a value that a message repeats."""
 
+LONGEST_NAME = 255
+"""Characters of a folder's name, no more than file systems take."""
+
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
 PATH = re.compile(r"(?<![\w.:/\\-])(?:[A-Za-z]:)?[/\\](?:[^\s'\":,;()<>/\\]+[/\\])+([^\s'\":,;()<>/\\]*)")
 ADDRESS = re.compile(r"(?<=://)[^\s/@]+@")
+
+
+def printable(text: str) -> str:
+    """Return a text on one line: as it is, but for what no line shows (line breaks, control and format characters), which is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+
+
+def in_markdown(text: str) -> str:
+    """Return a text on one line as Markdown shows it: no end of a table's cell, no HTML, link, heading, quotation or fence begins in it."""
+    text = re.sub(r"(\\*)([|<]|(?<=\])\()", r"\1\1\\\2", printable(text))
+    return re.sub(r"^\s*(?=[#>`~])", r"\g<0>\\", text)
 
 
 def shown(value: object, longest: int = LONGEST) -> str:
@@ -21,9 +35,7 @@ def shown(value: object, longest: int = LONGEST) -> str:
 
     An address is shown without the name and password in it.
     """
-    text = ADDRESS.sub("", str(value))
-    if not text.isprintable():
-        text = text.encode("unicode_escape", "surrogatepass").decode("ascii")
+    text = printable(ADDRESS.sub("", str(value)))
     return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 4 :]}"
 
 
@@ -71,3 +83,8 @@ def private(text: str) -> str:
     for folder in sorted({str(Path.home()), str(Path.cwd())} - {"/"}, key=len, reverse=True):
         text = re.sub(re.escape(folder) + r"(?:[/\\]|(?![\w.-]))", "", text)
     return ADDRESS.sub("", PATH.sub(r"\1", text))
+
+
+def called(name: str) -> str:
+    """Return how records and lines call a model: a local folder by its last part, another name as it is, without what is private."""
+    return shown(Path(name).resolve().name, LONGEST_NAME) if is_folder(name) else private(shown(name))

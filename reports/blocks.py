@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tabulate import tabulate
+
+from cases.shown import in_markdown, printable
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Table:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def __str__(self) -> str:
-        return tabulate(self.rows, headers="keys", tablefmt="github", disable_numparse=True)
+        rows = [{in_markdown(name): in_markdown(cell) for name, cell in row.items()} for row in self.rows]
+        return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,13 @@ class Sample:
 
     def __str__(self) -> str:
         fence = "~~~~"
-        return "\n".join([f"{fence}text", self.text.replace(fence, ""), fence])
+        lines = map(printable, re.sub(f"{fence}+", "", self.text).expandtabs().split("\n"))
+        return "\n".join([f"{fence}text", *lines, fence])
 
 
 Block = str | Table | Sample
+
+
+def listed(lines: Iterable[str]) -> list[str]:
+    """Return lines as the items of a list in Markdown."""
+    return [f"- {in_markdown(line)}" for line in lines]

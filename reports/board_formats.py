@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cases.shown import in_markdown
 from cases.versions import checkout
+from reports.blocks import listed
 from reports.details import figure, table
 from reports.leaderboard import Board, Row, boards
 from reports.scores import Score
@@ -121,8 +123,8 @@ def markdown(found: Sequence[Board]) -> str:
     parts = ["# Leaderboard", ""]
     for board in found:
         rows = [{**summary(row), **family_cells(row, board.families)} for row in board.rows]
-        parts += [f"## {titled(board)}", "", table([{k: v.replace("|", "\\|") for k, v in row.items()} for row in rows], "github"), ""]
-        parts += [line for remark in remarks(board, len(found)) for line in (f"- {remark}",)] + [""]
+        parts += [f"## {in_markdown(titled(board))}", "", table(rows, "github"), ""]
+        parts += [*listed(remarks(board, len(found))), ""]
     return "\n".join([*parts, HOW_TO_READ]) + "\n"
 
 

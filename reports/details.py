@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from cases.shown import in_markdown, printable
 from reports.blocks import Block, Sample, Table
 
 
@@ -18,8 +19,10 @@ def figure(value: float | None, low: float | None = None, high: float | None = N
 
 
 def table(rows: list[dict[str, str]], style: str) -> str:
-    """Return rows as a table of tabulate's; figures stay as they were written."""
-    return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
+    """Return rows as a table of tabulate's; figures stay as they were written, and nothing in a cell ends it or moves the cursor."""
+    if style == "github":
+        return str(Table(rows))
+    return tabulate([{k: printable(v) for k, v in row.items()} for row in rows], headers="keys", tablefmt=style, disable_numparse=True)
 
 
 def plain_table(rows: list[dict[str, Any]]) -> Table:
@@ -302,4 +305,8 @@ def blocks(details: dict[str, Any]) -> list[list[Block]]:
 
 def detail(details: dict[str, Any]) -> list[str]:
     """Return the lines of a record's details that are for reading, as Markdown."""
-    return [line for found in blocks(details) for line in [*(str(block) for block in found), ""]]
+    return [
+        line
+        for found in blocks(details)
+        for line in [*(in_markdown(block) if isinstance(block, str) else str(block) for block in found), ""]
+    ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cases.shown import shown
+from cases.shown import printable, shown
 from cases.versions import Current
 from fixtures.statistics import LEVEL, holm
 from reports.baseline import baseline_path
@@ -62,7 +62,7 @@ class Outcome:
             head.append(f"  against {self.baseline}")
         order = list(STATUS)
         lines = sorted(self.findings, key=lambda f: order.index(f.outcome))
-        return "\n".join([*head, *(f"  {f.outcome:12} {f.rule:10} {shown(f.name)}: {f.because}" for f in lines)])
+        return "\n".join([*head, *(f"  {f.outcome:12} {f.rule:10} {shown(f.name)}: {printable(f.because)}" for f in lines)])
 
     @property
     def plain(self) -> dict[str, Any]:

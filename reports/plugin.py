@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reports.gate import Outcome
 
 from cases.claims import every_case
-from cases.shown import is_folder, private, shown
+from cases.shown import called, printable, shown
 from reports.command import CommandError
 from reports.figures import drawings
 from reports.html import write_page
@@ -156,7 +156,7 @@ class Collector:
                 schema=SCHEMA,
                 suite=suite_version(),
                 subject=self.subjects[name],
-                options={k: getattr(self.config.option, k) and str(Path(str(getattr(self.config.option, k))).name) for k in OPTIONS},
+                options={k: getattr(self.config.option, k) and printable(Path(str(getattr(self.config.option, k))).name) for k in OPTIONS},
                 versions=installed_versions(),
                 start=begun.document["start"],
                 duration=round(begun.elapsed() + time.monotonic() - self.clock, 1),
@@ -292,7 +292,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Name what will be judged."""
-    names = ", ".join(Path(name).resolve().name if is_folder(name) else private(shown(name)) for name in config.option.model)
+    names = ", ".join(map(called, config.option.model))
     o = config.option
     lines = [f"judging: {names}; profile {o.profile}, seed {o.seed}, device {o.device}, dtype {o.dtype}"]
     return [*lines, *resuming(config)]

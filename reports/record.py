@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cases.shown import shown
+from cases.shown import printable, shown
 
 SCHEMA = 1
 ROOT = Path(__file__).parents[1]
@@ -119,6 +119,15 @@ def unsound(row: dict[str, Any], why: RecordError) -> dict[str, Any]:
     return {**told, **empty, "stimuli": row.get("stimuli"), "verdict": "error", "reason": f"{type(why).__name__}: {why}"}
 
 
+def _on_lines(value: Any) -> Any:
+    """Return a value with each of its texts on one printable line: they stand in tables, headings and on terminals."""
+    if isinstance(value, dict):
+        return {key: _on_lines(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_on_lines, value))
+    return printable(value) if isinstance(value, str) else value
+
+
 def parse_record(row: dict[str, Any]) -> Record:
     """Return the record of a plain dict; raises RecordError for missing, unknown or unfitting entries and for unknown verdicts."""
     if not isinstance(row, dict):
@@ -129,7 +138,8 @@ def parse_record(row: dict[str, Any]) -> Record:
     if stray := sorted(set(row) - known):
         raise RecordError(f"a record has an unknown entry {shown(repr(stray[0]))}")
     try:
-        record = Record(**{**row, "nulls": tuple(row.get("nulls") or ()), "items": tuple(row.get("items") or ())})
+        lines = {name: _on_lines(value) for name, value in row.items() if name not in ("items", "details")}
+        record = Record(**{**row, **lines, "nulls": tuple(lines.get("nulls") or ()), "items": tuple(row.get("items") or ())})
     except TypeError as error:
         raise RecordError(f"a record is incomplete: {error}") from error
     where = shown(record.id)
@@ -198,7 +208,8 @@ def parse_run(document: dict[str, Any]) -> Run:
     _check("the run", document, {"records": "tuple", "incomplete_because": "tuple"}, optional=True)
     try:
         records = tuple(parse_record(row) for row in document["records"])
-        run = Run(**{**document, "records": records, "incomplete_because": tuple(document["incomplete_because"])})
+        lines = _on_lines({name: value for name, value in document.items() if name != "records"})
+        run = Run(**{**lines, "records": records, "incomplete_because": tuple(lines["incomplete_because"])})
     except (KeyError, TypeError) as error:
         raise RecordError(f"the run is incomplete: {shown(error, 300)}") from error
     _check("the run", vars(run), {f.name: str(f.type) for f in fields(Run)})

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
+from cases.shown import in_markdown
+from reports.blocks import listed
 from reports.details import detail, figure, table
 from reports.record import Record, Run
 from reports.scores import Score, families, risk, score, verdict_counts
@@ -132,10 +136,9 @@ def markdown(run: Run, drawn: Collection[str] = (), failed: Mapping[str, str] = 
     """
     notice = [f"> {NOTICE}", ""] if run.subject.get("stimuli") == "world" else []
     parts = [
-        f"# Emotion steering: {run.subject.get('model')}",
+        f"# Emotion steering: {in_markdown(run.subject['model'])}",
         "",
-        *[f"- {line}" for line in facts(run)],
-        f"- norms of valence and arousal: {run.options.get('norms') or 'coded by the project after Russell (1980)'}",
+        *listed([*facts(run), f"norms of valence and arousal: {run.options.get('norms') or 'coded by the project after Russell (1980)'}"]),
         "",
         *notice,
         f"**{counted(run)}**",
@@ -154,8 +157,15 @@ def markdown(run: Run, drawn: Collection[str] = (), failed: Mapping[str, str] = 
     return "\n".join(parts) + "\n"
 
 
+def escaped(record: Record) -> Record:
+    """Return a record whose texts are written as Markdown shows them."""
+    texts: dict[str, Any] = {name: in_markdown(value) for name, value in vars(record).items() if isinstance(value, str)}
+    return replace(record, **texts)
+
+
 def section(records: list[Record], drawn: Collection[str] = (), failed: Mapping[str, str] = NONE) -> list[str]:
     """Return the section of a claim: the sentence, its source and published figure, and each case with its nulls and detail."""
+    records = [escaped(r) for r in records]
     first = records[0]
     lines = [f"## {first.claim.replace('_', ' ').capitalize()}", ""]
     if first.statement:  # a baseline has neither the sentence nor its source
@@ -184,6 +194,6 @@ def section(records: list[Record], drawn: Collection[str] = (), failed: Mapping[
         if (name := r.id.replace("/", "-")) in drawn:
             lines += [f"![{r.claim.replace('_', ' ')}, {r.case}](figures/{name}.svg)", ""]
         elif name in failed:
-            lines += [f"The figure could not be drawn: {failed[name]}.", ""]
+            lines += [f"The figure could not be drawn: {in_markdown(failed[name])}.", ""]
         lines += detail(r.details or {})
     return lines

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cases.claims import every_case
+from cases.shown import called
 from reports.record import installed_versions, parse_record
 from reports.store import BEGUN, RECORDS, SAMPLES, SUMS, digest, run_folder, slug, write_whole
 
@@ -36,7 +37,7 @@ def asked(options: Any, name: str) -> dict[str, Any]:
     for key, value in told.items():
         if isinstance(value, str) and key in ("norms", "passages", "vectors") and Path(value).is_file():
             told[key] = f"sha256:{hashlib.sha256(Path(value).read_bytes()).hexdigest()[:16]}"
-    return {"model": Path(model).resolve().name if Path(model).is_dir() else model, "revision": revision, **told}
+    return {"model": called(model), "revision": revision, **told}
 
 
 def standing(folder: Path) -> tuple[list[dict[str, Any]], int]:

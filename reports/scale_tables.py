@@ -7,8 +7,11 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
+from cases.shown import printable
+from reports.blocks import listed
 from reports.details import figure, table
 from reports.ladder import SIZE, SKILL, Ladder, Line, name_of
 from reports.render import NOTICE
@@ -170,12 +173,13 @@ def markdown(found: Scale) -> str:
 
 def rendered(found: Scale, style: str, mark: str) -> str:
     """Return the report with its tables in a style of tabulate's and `mark` before headings."""
-    blocks = []
+    blocks: list[str] = []
+    told = listed if mark else partial(map, printable)
     for part in parts(found):
         blocks += [f"{mark}{part.heading}"] if part.heading else []
-        blocks += ["\n".join(f"- {line}" if mark else line for line in part.before)]
+        blocks += ["\n".join(told(part.before))]
         blocks += [table(list(part.rows), style)] if part.rows else []
-        blocks += ["\n".join(f"- {line}" if mark else line for line in part.after)]
+        blocks += ["\n".join(told(part.after))]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from cases.shown import in_markdown
+from reports.blocks import listed
 from reports.command import CommandError
 from reports.details import table
 from reports.record import Run
@@ -30,10 +32,9 @@ def gate_rows(path: Path) -> list[tuple[str, list[dict[str, str]]]]:
 
 def summary(run: Run, gates: list[tuple[str, list[dict[str, str]]]]) -> str:
     """Return the summary as Markdown."""
-    escaped = [(head, [{k: v.replace("|", "\\|") for k, v in row.items()} for row in rows]) for head, rows in gates]
-    parts = [f"### {run.subject['model']}", "", *[f"- {line}" for line in facts(run)], ""]
-    for head, rows in escaped:
-        parts += [f"#### {head}", "", table(rows, "github"), ""]
+    parts = [f"### {in_markdown(run.subject['model'])}", "", *listed(facts(run)), ""]
+    for head, rows in gates:
+        parts += [f"#### {in_markdown(head)}", "", table(rows, "github"), ""]
     parts += [
         f"**{counted(run)}**",
         "",

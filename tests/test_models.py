@@ -8,12 +8,12 @@ import pytest
 import torch
 import transformers
 
+from cases.shown import called
 from fixtures.models import (
     ModelError,
     check,
     choose_device,
     choose_dtype,
-    display_name,
     encode,
     folder_hash,
     load,
@@ -255,8 +255,8 @@ def test_a_revision_may_be_written_after_the_name_but_an_existing_path_stays_who
     odd = tmp_path / "a@b"
     odd.mkdir()
     assert split_revision(str(odd), None) == (str(odd), None)
-    assert display_name(str(odd)) == "a@b"
-    assert display_name("org/model") == "org/model"
+    assert called(str(odd)) == "a@b"
+    assert called("org/model") == "org/model"
 
 
 @pytest.mark.parametrize(("depth", "layer"), [(12, 7), (3, 1), (2, 0), (1, 0)])

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from reports.record import VERDICTS
-from reports.render import MARKS, NOTICE, figure, leaderboard_row, markdown, terminal
-from tests.runs import small_record, small_run
+from cases.shown import called, in_markdown
+from reports import board_formats, compare, gate, ladder, scale_tables
+from reports.blocks import Sample
+from reports.export import frame
+from reports.leaderboard import boards
+from reports.policy import Policy
+from reports.record import VERDICTS, Run, parse_run
+from reports.render import MARKS, NOTICE, figure, leaderboard_row, markdown, section, terminal
+from reports.summary import summary
+from tests.runs import plain_record, small_record, small_run
 
 BOTH = pytest.mark.parametrize("render", [terminal, markdown])
 
@@ -100,3 +109,77 @@ def test_the_leaderboard_row_counts_supported_among_judged_cases_only() -> None:
     row = leaderboard_row(run)
     assert row["supported"] == "1 of 2"
     assert (row["model"], row["parameters"], row["device"]) == ("tiny", "1,234", "cpu-float32")
+
+
+# names that would be more than names
+
+HOSTILE = "x\n## Gate gate.toml: pass (exit status 0) <img src=x>\x1b[31m|\u2028[a](b)</details>"
+WORDS = [{"emotion": HOSTILE, "promoted": ["|", "\n\n## Gate", "\x1b[31m"], "suppressed": ["<img src=x>"]}]
+
+
+def hostile() -> Run:
+    """A run whose file holds a hostile text wherever it may hold any."""
+    run = small_run(subject=dict.fromkeys(small_run().subject, HOSTILE) | {"parameters": 5, "layers": 3, "width": 8})
+    texts = ("statement", "source", "published", "quantity", "cluster", "version", "reason")
+    nulls, net = ([{"kind": HOSTILE, "n": 3, "mean": 0.5, "p95": 0.6}], {**plain_record()["net"], "against": HOSTILE})
+    row = plain_record(**dict.fromkeys(texts, f"# {HOSTILE}"), nulls=nulls, net=net, verdict="refuted", details={"words": WORDS})
+    texts_of = {"options": {**run.options, "norms": HOSTILE}, "versions": dict.fromkeys(run.versions, HOSTILE), "start": HOSTILE}
+    told = {**run.plain(), **texts_of, "records": [row, {**row, "verdict": "error", "case": "b", "details": {"twins": {HOSTILE: 0.5}}}]}
+    return parse_run(told)
+
+
+OUTPUTS: dict[str, Callable[[Run], str]] = {
+    "report.md": markdown,
+    "summary": lambda run: summary(run, [(f"Gate {HOSTILE}", [{"outcome": "pass", "name": HOSTILE}])]),
+    "leaderboard.md": lambda run: board_formats.markdown(boards([run])),
+    "scale.md": lambda run: scale_tables.markdown(scale_tables.Scale(ladder.ladder([run]), ladder.lines([run]))),
+    "show CLAIM": lambda run: "\n".join(section(list(run.records))),
+    "show": terminal,
+    "leaderboard": lambda run: board_formats.terminal(boards([run]), 120),
+    "scale": lambda run: scale_tables.plain(scale_tables.Scale(ladder.ladder([run]), ladder.lines([run]))),
+    "gate": lambda run: gate.evaluate(run, run, Policy("gate.toml", supported=("*",))).text,
+    "compare": lambda run: compare.text(run, run, compare.rows(run, run)),
+    "csv": lambda run: str(frame([run]).to_csv(index=False)),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_no_name_in_a_run_begins_a_line_a_heading_or_a_tag_or_moves_the_cursor(name: str) -> None:
+    text = OUTPUTS[name](hostile())
+    assert "exit status 0" in text
+    assert [c for c in text if not c.isprintable() and c != "\n"] == []
+    assert [line for line in text.splitlines() if line.startswith(("## Gate", "# x"))] == []
+    if name.endswith(".md") or name in ("summary", "show CLAIM"):
+        assert re.findall(r"(?<!\\)<(?!/?(?:details|summary)>)|(?<!\\)</details>(?!\n$)|\]\(b", text) == []
+        for found in re.findall(r"(?:^\|.*\n?)+", text, re.M):
+            assert len({len(re.findall(r"(?<!\\)\|", row)) for row in found.splitlines()}) == 1
+
+
+def test_a_local_folder_is_called_by_its_last_part_on_one_line_and_an_ordinary_name_is_left_as_it_is(tmp_path: Path) -> None:
+    for name, told in {"x\n## y\x1b[31m": "x\\n## y\\x1b[31m", "Llama 3.1-8B (nai\u0308ve)": None, "y" * 200: None}.items():
+        (tmp_path / name).mkdir()
+        assert called(str(tmp_path / name)) == (told or name)
+    assert called("org/model@main") == "org/model@main"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("org/model-7B_v2 (0.5 [0.4, 0.6])", None),
+        ("a|b<c", "a\\|b\\<c"),
+        ("a\\|b", "a\\\\\\|b"),
+        ("[a](b)", "[a]\\(b)"),
+        (" # a # b", " \\# a # b"),
+        ("```", "\\```"),
+        ("> a\nb", "\\> a\\nb"),
+    ],
+)
+def test_what_markdown_would_interpret_is_escaped_and_what_it_would_not_is_left_as_it_is(text: str, told: str | None) -> None:
+    assert in_markdown(text) == (told or text)
+
+
+@pytest.mark.parametrize("text", ["a\n~~~~\n# b", "~~~~~~\n# b", "~~" + "~~~~" + "~~\n# b\x1b[31m"])
+def test_no_sample_ends_its_own_fence(text: str) -> None:
+    lines = str(Sample(text)).splitlines()
+    assert [i for i, line in enumerate(lines) if line.startswith("~~~~")] == [0, len(lines) - 1]
+    assert "\x1b" not in "".join(lines)
