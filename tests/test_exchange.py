@@ -37,10 +37,10 @@ STIMULI = replace(
 VALUES = np.random.default_rng(7).normal(size=(len(NAMES), LAYERS, WIDTH))
 
 
-def bench(architecture: str = "llama", name: str | None = None, layer: int | None = None) -> Bench:
+def bench(architecture: str = "llama", name: str | None = None, layer: int | None = None, revision: str = "r1") -> Bench:
     """A bench of a tiny model whose passages and norms are planted: another vector and another norm at every layer."""
     rng = np.random.default_rng(0)
-    told = replace(tiny(architecture), name=name or architecture, revision="r1")
+    told = replace(tiny(architecture), name=name or architecture, revision=revision)
     captured = {
         "implicit": Activations(rng.normal(size=(len(NAMES) * EACH, LAYERS, WIDTH)).astype(np.float32), tuple(range(LAYERS))),
         "neutral": Activations(rng.normal(size=(6, LAYERS, WIDTH)).astype(np.float32), tuple(range(LAYERS))),
@@ -266,6 +266,17 @@ def test_a_second_export_replaces_the_first_and_is_the_same(tmp_path: Path) -> N
     assert {path: path.read_bytes() for path in kept} == kept
     again = load_file(files[0])
     assert {key: value.tolist() for key, value in again.items()} == {key: value.tolist() for key, value in first.items()}
+
+
+def test_two_models_of_one_name_are_exported_to_two_folders_and_each_to_its_own_again(tmp_path: Path) -> None:
+    told = [bench(), bench(layer=2, revision="sha256:0123456789abcdef")]
+    first, second = ([export(each, tmp_path) for each in told] for _ in range(2))
+    assert first == second
+    assert [files[0].parent.name for files in first] == ["llama", "llama-0123456789ab"]
+    for files, each in zip(first, told, strict=True):
+        with safe_open(files[0], framework="np") as file:
+            assert file.metadata()["revision"] == each.subject.revision
+        assert len({path.parents[path.suffix != ".safetensors"] for path in files}) == 1
 
 
 def scaled(told: Bench) -> np.ndarray:
