@@ -209,6 +209,11 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"--vectors {shown(vectors)} with {option} {shown(value)}: accepted: --vectors alone, for there is no model"
             )
+    if (exported := config.getoption("--export-vectors")) and config.getoption("--limit") != "none":
+        raise pytest.UsageError(
+            f"--limit {config.getoption('--limit')} with --export-vectors {shown(exported)}: "
+            "accepted: one of the two, for vectors of a few topics look like those of all"
+        )
     if config.getoption("--plan"):
         clash = [o for o in ("--vectors", "--gate", "--resume", "--judge", "--export-vectors", "--update-baseline") if config.getoption(o)]
         clash += ["--sweep-layers"] if config.getoption("--sweep-layers") else []  # a miniature has too few of them to count

@@ -50,6 +50,14 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_option_value_and_what_i
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_vectors_of_a_limited_run_are_not_exported(tmp_path: Path) -> None:
+    done = suite("--limit=2", f"--export-vectors={tmp_path / 'out'}", "--collect-only", "-q")
+    assert done.returncode == 4
+    (found,) = errors(done)
+    assert f"--limit 2 with --export-vectors {tmp_path / 'out'}: accepted: one of the two" in found
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_lists_every_option_and_imports_no_torch() -> None:
     done = suite("--help", *CANNED)
     assert done.returncode == 0
