@@ -25,6 +25,9 @@ VALUED = (
 )  # fmt: skip
 """Options that take one value."""
 
+NO_NAMES = ("shipped", "self", "None")
+"""Names of files that stand in a run, which records a file by its name, for what is no file."""
+
 PROFILES = ("quick", "standard", "full")
 
 
@@ -45,6 +48,10 @@ def existing(option: str, accepted: str, *words: str) -> Any:
     def convert(value: str) -> str:
         if value not in words and not is_file(value):
             raise pytest.UsageError(f"{option} {shown(value)}: no such file; accepted: {accepted}")
+        if value not in words and Path(value).name in NO_NAMES:
+            raise pytest.UsageError(
+                f"{option} {shown(value)}: a run would record it as if no file was given; accepted: {accepted}, of another name"
+            )
         return value
 
     return convert

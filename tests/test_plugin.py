@@ -50,6 +50,17 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_option_value_and_what_i
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "name"), [("--passages", "shipped"), ("--passages", "self"), ("--norms", "None"), ("--vectors", "None")]
+)
+def test_a_file_whose_name_in_a_record_would_stand_for_no_file_is_refused(option: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    done = suite(f"{option}={tmp_path / name}", "--collect-only", "-q")
+    assert done.returncode == 4
+    (found,) = errors(done)
+    assert f"{option} {tmp_path / name}: a run would record it as if no file was given; accepted: " in found
+
+
 def test_vectors_of_a_limited_run_are_not_exported(tmp_path: Path) -> None:
     done = suite("--limit=2", f"--export-vectors={tmp_path / 'out'}", "--collect-only", "-q")
     assert done.returncode == 4
