@@ -80,7 +80,7 @@ def with_norms(emotions: Sequence[Emotion], path: Path) -> list[Emotion]:
 
     name = shown(path.name)
     try:
-        table = pd.read_csv(path, sep=None, engine="python")
+        table = pd.read_csv(path, sep=None, engine="python", encoding="utf-8-sig")
     except (OSError, ValueError, csv.Error) as error:
         raise NormsError(f"{name} cannot be read as CSV or TSV ({type(error).__name__})") from error
     columns = {str(c).lower(): c for c in table.columns}

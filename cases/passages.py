@@ -42,7 +42,7 @@ def read_passages(path: Path, emotions: Sequence[Emotion]) -> tuple[Passage, ...
     found: list[Passage] = []
     seen: dict[str, int] = {}
     try:
-        lines = path.read_text("utf-8").removesuffix("\n").split("\n")  # splitlines would cut at separators inside a text
+        lines = path.read_text("utf-8-sig").removesuffix("\n").split("\n")  # splitlines would cut at separators inside a text
     except (OSError, UnicodeDecodeError) as error:
         raise PassagesError(f"cannot be read as UTF-8 text ({type(error).__name__})") from error
     for number, line in enumerate(lines, 1):

@@ -87,6 +87,14 @@ def test_a_word_that_is_not_rated_is_named(tmp_path: Path) -> None:
         with_norms(EMOTIONS, table(tmp_path / "norms.csv", "Word,Valence,Arousal", rows))
 
 
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_a_byte_order_mark_as_spreadsheets_write_it_is_no_part_of_the_first_column(separator: str, tmp_path: Path) -> None:
+    rows = [f"{e.name},{(1 - e.valence) / 2},{(1 - e.arousal) / 2}" for e in EMOTIONS]
+    path = table(tmp_path / "norms.csv", "Word,Valence,Arousal", rows, separator)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert np.allclose(coordinates(with_norms(EMOTIONS, path)), -coordinates(EMOTIONS))
+
+
 @pytest.mark.parametrize("header", ["Word,Valence", "Lemma,Valence,Arousal", "Word,V.Mean.Sum,Arousal"])
 def test_a_missing_column_is_reported_with_those_found_and_those_wanted(header: str, tmp_path: Path) -> None:
     rows = [f"{e.name},0.5,0.5"[: None if header.count(",") == 2 else -4] for e in EMOTIONS]

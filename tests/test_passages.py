@@ -87,6 +87,13 @@ def test_inflections_synonyms_possessives_and_compounds_of_the_own_word_leak(tex
     assert "accepted: passages without 'happy'" in refusal(file_of(tmp_path, row(text=f"It was {text} that day.")))
 
 
+def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path) -> None:
+    path = file_of(tmp_path, *good())
+    plain = read_passages(path, TWO)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_passages(path, TWO) == plain
+
+
 def test_the_word_of_another_emotion_and_a_word_that_merely_holds_the_own_one_are_no_leak(tmp_path: Path) -> None:
     told = [row(text="Unhappily he was afraid."), row(text="A slaphappy dog barked, terrified.")]
     assert read_passages(file_of(tmp_path, *told, *good()), TWO)[0].text == "Unhappily he was afraid."
