@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from cases.checks import leaks
 from cases.emotions import Emotion
+from cases.shown import shown
 from cases.stimuli import Passage
 
 FEWEST = 2
 """Passages that an emotion needs: one has no halves and no topic to leave out."""
+
+
+ALLOWED = "\t\n\r\u0085"
+"""Control characters that a text may hold: the tab, and what begins a line."""
 
 
 class PassagesError(ValueError):
@@ -32,11 +38,17 @@ def leaked(text: str, banned: set[str]) -> list[str]:
     return leaks(text, banned) + sorted(joined)
 
 
+def bare(text: str) -> str:
+    """Return what of a text is checked: compatibility forms as usual letters (NFKC), without format characters, which nobody sees."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+
+
 def read_passages(path: Path, emotions: Sequence[Emotion]) -> tuple[Passage, ...]:
     """Return the passages of a JSONL file.
 
     Raises PassagesError at the first line that is no object of three texts, is about an emotion outside `emotions`, is
-    empty, repeats a text or contains its emotion's own word or a direct synonym; and for an emotion with too few passages.
+    empty, holds a control character, repeats a text (but for case and blanks) or contains its emotion's own word or a direct
+    synonym; and for an emotion with too few passages.
     """
     known = {emotion.name: emotion for emotion in emotions}
     found: list[Passage] = []
@@ -52,12 +64,13 @@ def read_passages(path: Path, emotions: Sequence[Emotion]) -> tuple[Passage, ...
         if passage.emotion not in known:
             accepted = f"one of the {len(known)} of this run's --emotions"
             raise PassagesError(f"line {number}: emotion {passage.emotion[:40]!r}; accepted: {accepted}")
-        if found_in := leaked(passage.text, own_words(known[passage.emotion])):
+        if found_in := leaked(bare(passage.text), own_words(known[passage.emotion])):
             accepted = f"passages without {passage.emotion!r} and its synonyms"
             raise PassagesError(f"line {number}: the text contains {found_in[0]!r}; accepted: {accepted}")
-        if passage.text in seen:
-            raise PassagesError(f"line {number}: the text of line {seen[passage.text]} again; accepted: different texts")
-        seen[passage.text] = number
+        same = " ".join(bare(passage.text).casefold().split())
+        if same in seen:
+            raise PassagesError(f"line {number}: the text of line {seen[same]} again; accepted: different texts")
+        seen[same] = number
         found.append(passage)
     counts = Counter(passage.emotion for passage in found)
     if short := [name for name in known if counts[name] < FEWEST]:
@@ -81,4 +94,6 @@ def _passage(line: str, where: str) -> Passage:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise PassagesError(f"{where}: half a surrogate pair; accepted: text that UTF-8 can hold") from error
+    if odd := [c for field in fields for c in row[field] if unicodedata.category(c) == "Cc" and c not in ALLOWED]:
+        raise PassagesError(f"{where}: a control character, {shown(repr(odd[0]))}; accepted: none but tabs and line breaks")
     return Passage(row["emotion"], row["topic"], row["text"])

@@ -52,6 +52,11 @@ def test_the_order_of_lines_decides_nothing_but_the_order_of_passages(tmp_path: 
     assert forth == back[::-1]
 
 
+SECOND = good()[1]["text"]
+AGAIN = (SECOND, SECOND.upper(), f" {SECOND}\t", SECOND.replace(" ", "\n"), SECOND.replace("s", "s\u200b"))
+CONTROLS = (("text", "\0"), ("text", "\x1b"), ("topic", "\x07"), ("text", "\x9b"))
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -68,7 +73,8 @@ def test_the_order_of_lines_decides_nothing_but_the_order_of_passages(tmp_path: 
         (row("Happy"), "emotion 'Happy'; accepted: one of the 2 of this run's --emotions"),
         (row("x" * 400), f"emotion '{'x' * 40}'; accepted: one of the 2 of this run's --emotions"),
         (row(text="She was so Happy."), "the text contains 'happy'; accepted: passages without 'happy' and its synonyms"),
-        (row(text=good()[1]["text"]), "the text of line 2 again; accepted: different texts"),
+        *((row(text=same), "the text of line 2 again; accepted: different texts") for same in AGAIN),
+        *((row(**{field: f"a{c}b"}), f"a control character, {c!r}; accepted: none but tabs and line breaks") for field, c in CONTROLS),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -85,6 +91,20 @@ def test_blank_lines_count_when_a_line_is_named(tmp_path: Path) -> None:
 )
 def test_inflections_synonyms_possessives_and_compounds_of_the_own_word_leak(text: str, tmp_path: Path) -> None:
     assert "accepted: passages without 'happy'" in refusal(file_of(tmp_path, row(text=f"It was {text} that day.")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hap\u200bpy", "\uff48\uff41\uff50\uff50\uff59", "\U0001d421\U0001d41appy", "hap\u00adpy", "happi\u2060ness", "g\u202elad"],
+    ids=ascii,
+)
+def test_no_letter_of_another_form_and_no_character_that_nobody_sees_hides_the_own_word(text: str, tmp_path: Path) -> None:
+    assert "accepted: passages without 'happy'" in refusal(file_of(tmp_path, row(text=f"It was {text} that day.")))
+
+
+def test_a_text_that_holds_tabs_breaks_and_characters_of_other_forms_is_read_as_it_was_written(tmp_path: Path) -> None:
+    told = row(text="He\u200b sat.\r\n\tShe \ufb01shed.")
+    assert read_passages(file_of(tmp_path, told, *good()), TWO)[0].text == told["text"]
 
 
 def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path) -> None:
