@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from reports.command import CommandError
 from reports.figures import Drawings
 from reports.page import page
 from reports.record import Run
-from reports.store import read_run, write_whole
+from reports.store import read_json, read_run, write_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +24,8 @@ def read_samples(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of samples.jsonl, which a run has with --log-samples; none where it has none or they cannot be read."""
     try:
         lines = (folder / "samples.jsonl").read_text("utf-8").splitlines()
-        return [row for row in map(json.loads, lines) if isinstance(row, dict) and {"claim", "case", "id"} <= set(row)]
-    except (OSError, ValueError):
+        return [row for row in map(read_json, lines) if isinstance(row, dict) and {"claim", "case", "id"} <= set(row)]
+    except (OSError, ValueError, RecursionError):
         return []
 
 

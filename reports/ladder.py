@@ -158,8 +158,8 @@ def width(name: str) -> Callable[[Run], tuple[float, float | None, float | None]
     """Return a reader of the mean width of a dose-response's coherent windows over its directions."""
 
     def read(run: Run) -> tuple[float, float | None, float | None] | None:
-        windows = detail_of(run, name).get("windows")
-        return (float(np.mean([w["width"] for w in windows])), None, None) if windows else None
+        widths = [w["width"] for w in detail_of(run, name).get("windows") or ()]
+        return (float(np.mean(widths)), None, None) if widths and None not in widths else None
 
     return read
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import tomllib
 from collections import Counter
@@ -85,6 +86,15 @@ LARGEST = 10**15
 
 NET = {"value": "float | None", "low": "float | None", "high": "float | None", "null": "float | None", "against": "str"}
 NULL = {"kind": "str", "n": "int", "mean": "float | None", "p95": "float | None"}
+ITEM = dict.fromkeys(("score", "first", "second", "r"), "float | None")
+"""Figures that pair the items of two runs."""
+DETAILS = {
+    "risk": "dict | None",
+    "windows": "tuple | None",
+    "unsteered nats per token": "float | None",
+    "unsteered nats per character": "float | None",
+}
+"""Details that other runs are compared with."""
 SUBJECT = {"model": "str", "parameters": "int | None", "layers": "int | None", "width": "int | None"}
 
 
@@ -105,11 +115,11 @@ def _check(where: str, values: dict[str, Any], kinds: dict[str, str], *, optiona
             raise RecordError(f"{where}: {name} {shown(repr(value))}; accepted: {accepted}")
 
 
-def _each(where: str, rows: Any, kinds: dict[str, str]) -> None:
+def _each(where: str, rows: Any, kinds: dict[str, str], *, optional: bool = False) -> None:
     """Raise RecordError for a row that is no object or does not fit."""
     for row in rows:
         _check(where, {"row": row}, {"row": "dict"})
-        _check(where, row, kinds)
+        _check(where, row, kinds, optional=optional)
 
 
 def unsound(row: dict[str, Any], why: RecordError) -> dict[str, Any]:
@@ -153,11 +163,13 @@ def parse_record(row: dict[str, Any]) -> Record:
         _check(f"{where}, net of a skill", net, dict.fromkeys(("value", "low", "high", "null"), "float"))
         if not record.best > net["null"]:
             raise RecordError(f"{where}: a skill {record.skill:g} over a null of {net['null']:g}; accepted: a null below {record.best:g}")
-    if risk := (record.details or {}).get("risk"):
-        _check(f"{where}, details", {"risk": risk}, {"risk": "dict"})
+    details = record.details or {}
+    _check(f"{where}, details", details, DETAILS, optional=True)
+    if risk := details.get("risk"):
         _check(f"{where}, details, risk", risk, {"value": "float | None"})
+    _each(f"{where}, details, windows", details.get("windows") or (), {"width": "float | None"})
     _each(f"{where}, nulls", record.nulls, NULL)
-    _each(f"{where}, items", record.items, {})
+    _each(f"{where}, items", record.items, ITEM, optional=True)
     return record
 
 
@@ -226,6 +238,8 @@ def parse_run(document: dict[str, Any]) -> Run:
         raise RecordError(f"the run is complete, though {broken[0]} broke")
     if missing := [name for name in ("profile", "seed", "batch_size") if name not in run.options]:
         raise RecordError(f"the run, options: no entry {missing[0]!r}")
+    if not re.fullmatch(r"[0-9]{1,9}", str(seed := run.options["seed"])):
+        raise RecordError(f"the run, options: seed {shown(repr(seed))}; accepted: a whole number from 0 to 999999999")
     if missing := [name for name in ("torch", "transformers") if name not in run.versions]:
         raise RecordError(f"the run, versions: no entry {missing[0]!r}")
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -83,8 +84,22 @@ def write_run(folder: Path, run: Run) -> Path:
     return path
 
 
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
+def _finite(word: str) -> float:
+    if not math.isfinite(figure := float(word)):
+        raise ValueError(f"{word} is no finite number" if word[-1].isdigit() else f"{word} is not JSON")
+    return figure
+
+
+def read_json(text: str) -> Any:
+    """Return what a text in JSON holds; raises ValueError where that could not be written again: a figure too large, half a character."""
+    document = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    if "\\ud" in text.lower():  # only an escape gives half of a pair, and most text has none
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            near = error.object[max(0, error.start - 20) : error.end + 20]
+            raise ValueError(f"half of a surrogate pair: {shown(near)}; accepted: whole characters") from error
+    return document
 
 
 def read_run(path: Path) -> Run:
@@ -104,7 +119,7 @@ def read_run(path: Path) -> Run:
         if more:
             raise RecordError(f"{shown(path)} holds {1 + len(more)} baselines; accepted: one of them ({file.name}, {more[0].name})")
     try:
-        document = json.loads(file.read_text("utf-8"), parse_constant=_no_number)
+        document = read_json(file.read_text("utf-8"))
         run = parse_run(document)
         check_document(document)
     except (OSError, ValueError, RecursionError) as error:

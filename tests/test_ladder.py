@@ -57,6 +57,12 @@ def test_planted_slopes_are_read_from_the_records_against_size_and_quality() -> 
     assert not [line for line in lines(ladder(ALL).runs) if line.against == CHARACTER]
 
 
+def test_a_run_that_lacks_the_width_of_a_window_is_no_point() -> None:
+    blank = with_record(ALL[0], "dose_response/implicit", details={"windows": [{"direction": "happy", "width": None}]})
+    line = found([blank, *ALL[1:]], WINDOW)
+    assert [name for name, _ in line.without] == ["xs"]
+
+
 def test_baselines_give_the_slopes_of_their_runs() -> None:
     assert lines(ladder([slim(run) for run in ALL]).runs) == lines(ladder(ALL).runs)
 

@@ -77,6 +77,34 @@ def test_a_missing_entry_of_a_record_is_named(entry: str) -> None:
         parse_record(row)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"items": [{"id": "a", "first": "x"}]}, "items: first 'x'; accepted: a number"),
+        ({"items": [{"id": "a", "second": [1.0]}]}, "items: second [1.0]; accepted: a number"),
+        ({"items": [{"id": "a", "r": True}]}, "items: r True; accepted: a number"),
+        ({"items": [{"id": "a", "score": 1e300}]}, "items: score 1e+300; accepted: a number"),
+        ({"details": {"unsteered nats per token": "x"}}, "details: unsteered nats per token 'x'; accepted: a number"),
+        ({"details": {"windows": "x"}}, "details: windows 'x'; accepted: a list"),
+        ({"details": {"windows": ["x"]}}, "details, windows: row 'x'; accepted: an object"),
+        ({"details": {"windows": [{"width": "x"}]}}, "details, windows: width 'x'; accepted: a number"),
+        ({"details": {"risk": "x"}}, "details: risk 'x'; accepted: an object"),
+    ],
+)
+def test_what_other_runs_are_compared_with_is_checked_where_a_record_enters(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        small_record(**change)
+    assert str(caught.value) == f"separation/natural-present, {said}"
+
+
+@pytest.mark.parametrize("seed", ["abc", "-1", -1, "", True, "1" * 10])
+def test_a_seed_that_no_run_can_have_is_refused(seed: Any) -> None:
+    run = small_run()
+    with pytest.raises(RecordError, match=r"the run, options: seed .*; accepted: a whole number from 0 to 999999999"):
+        parse_run({**run.plain(), "options": {**run.options, "seed": seed}})
+    assert parse_run({**run.plain(), "options": {**run.options, "seed": 7}}).options["seed"] == 7
+
+
 def test_an_unknown_verdict_is_refused_with_the_record_and_the_accepted_ones() -> None:
     with pytest.raises(RecordError, match=r"^separation/natural-present: verdict 'maybe'; accepted: supported, refuted"):
         small_record(verdict="maybe")

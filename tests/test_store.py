@@ -98,6 +98,23 @@ def test_a_file_that_is_no_run_is_named_with_the_reason(content: bytes, reason: 
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"tiny"', '"ti\\ud83dny"', r"half of a surrogate pair: .*ti\\ud83dny.*; accepted: whole characters"),
+        ("0.86", "1e999", "1e999 is no finite number"),
+    ],
+)
+def test_what_could_not_be_written_again_is_refused_when_it_is_read(old: str, new: str, reason: str, tmp_path: Path) -> None:
+    path = write_run(tmp_path, small_run())
+    path.write_text(path.read_text("utf-8").replace('"tiny"', r'"ti\ud83d\ude00ny"'), "utf-8")
+    assert read_run(path).subject["model"] == "ti\U0001f600ny"  # a whole pair is a character
+    write_run(tmp_path, small_run())
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
+    with pytest.raises(RecordError, match=reason):
+        read_run(path)
+
+
+@pytest.mark.parametrize(
     ("name", "folder"),
     [("gpt2", "gpt2"), ("org/Model-1.5_b", "org--Model-1.5_b"), ("../../etc", "etc"), ("a b@c", "a--b--c"), ("..", "model"), ("", "model")],
 )
