@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from cases.parser import USAGE, Parser
+from cases.shown import shown
 from reports.command import INTERNAL, Command, CommandError
 from reports.record import RecordError
 
@@ -44,7 +45,7 @@ def main(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}\n")
+        sys.stderr.write(f"error: {shown(error.filename or 'a file')}: {error.strerror or shown(error)}\n")
         return USAGE
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cases.shown import shown
-from reports.command import CommandError
+from reports.command import CommandError, target
 from reports.paired import form_of
 from reports.record import Record, Run
 from reports.store import read_run, slug, write_whole
@@ -123,7 +123,7 @@ def find_baseline(run: Run, given: Sequence[Run] | None, alone: bool = True) -> 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `baseline`."""
     parser.add_argument("run_path", metavar="RUN", type=Path, help="a run.json or the folder that holds one; a complete run")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="default: reports/baselines/<model>/<device>-<dtype>.json")
+    parser.add_argument("--output", metavar="FILE", type=target, help="default: reports/baselines/<model>/<device>-<dtype>.json")
 
 
 def run(arguments: argparse.Namespace) -> int:

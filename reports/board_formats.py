@@ -14,6 +14,7 @@ from pathlib import Path
 from cases.shown import in_markdown
 from cases.versions import checkout
 from reports.blocks import listed
+from reports.command import target
 from reports.details import figure, table
 from reports.leaderboard import Board, Row, boards
 from reports.scores import Score
@@ -175,7 +176,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run.json, the folder that holds one, or a folder of many")
     parser.add_argument("--sort", choices=("parameters", "skill"), default="parameters", help="order of the rows (default: parameters)")
     parser.add_argument("--format", choices=("terminal", "markdown", "csv", "html"), default="terminal", help="default: terminal")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="write to a file instead of the terminal")
+    parser.add_argument("--output", metavar="FILE", type=target, help="write to a file instead of the terminal")
     parser.add_argument(
         "--current",
         choices=("checkout", "newest"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.statistics import LEVEL, holm
+from reports.command import target
 from reports.comparable import condition_gaps, named, record_gap
 from reports.details import figure, table
 from reports.paired import UNPAIRED, Difference, difference
@@ -143,7 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="A", type=Path, help="a run.json, the folder that holds one, or a baseline")
     parser.add_argument("second", metavar="B", type=Path, help="what is compared with it")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what is printed (default: text)")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="write to a file instead")
+    parser.add_argument("--output", metavar="FILE", type=target, help="write to a file instead")
     parser.epilog = "Exit status: 0 compared, 10 incomparable (other stimuli, profile or passages), 4 a wrong option or file."
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports.command import CommandError
+from reports.command import CommandError, target
 from reports.junit import junit
 from reports.model_card import model_card
 from reports.record import Record, Run
@@ -65,21 +65,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs", metavar="RUN", type=Path, nargs="+", help="runs, or folders of runs; exactly one run for model-card and junit"
     )
     parser.add_argument("--format", choices=("csv", "parquet", "model-card", "junit"), required=True, help="what is written")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="where to; needed for parquet (default: the terminal)")
+    parser.add_argument("--output", metavar="FILE", type=target, help="where to; needed for parquet (default: the terminal)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write runs in another format."""
     runs = [read_run(path) for path in find_runs(arguments.runs)]
     if arguments.format in ("csv", "parquet"):
+        if not any(run.records for run in runs):
+            raise CommandError(f"--format {arguments.format}: no run holds a record; accepted: runs with at least one")
         if arguments.format == "csv":
             written = frame(runs).to_csv(index=False)
         elif arguments.output is None:
             raise CommandError("--format parquet: not for a terminal; accepted: with --output FILE")
         else:
-            scratch = arguments.output.with_name(f".{arguments.output.name}.part")
-            frame(runs).to_parquet(scratch, index=False)
-            scratch.replace(arguments.output)
+            write_whole(arguments.output, frame(runs).to_parquet(index=False))
             return 0
     else:
         if len(runs) != 1:

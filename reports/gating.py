@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cases.versions import Current, checkout
 from reports.baseline import find_baseline
+from reports.command import target
 from reports.gate import Outcome, evaluate, worst
 from reports.policy import Policy, read_policy
 from reports.record import Run
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: checkout)",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what is printed (default: text)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the outcome as JSON")
+    parser.add_argument("--json", metavar="FILE", type=target, help="also write the outcome as JSON")
     parser.epilog = "Exit status: 0 pass, 1 fail, 10 incomparable, 11 no baseline, 4 a wrong option or file."
 
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reports.command import CommandError
+from cases.shown import shown
+from reports.command import CommandError, target
 from reports.figures import Drawings
 from reports.page import page
 from reports.record import Run
@@ -17,7 +18,7 @@ from reports.store import read_json, read_run, write_whole
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `html`."""
     parser.add_argument("run_path", metavar="RUN", type=Path, help="a run.json or the folder that holds one")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="where to write (default: report.html beside the run)")
+    parser.add_argument("--output", metavar="FILE", type=target, help="where to write (default: report.html beside the run)")
 
 
 def read_samples(folder: Path) -> list[dict[str, Any]]:
@@ -42,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.run_path if arguments.run_path.is_dir() else arguments.run_path.parent
     try:
         path = write_page(stored, folder, arguments.output)
+    except CommandError as error:
+        raise CommandError(f"{shown(arguments.run_path)}: {error}") from error
     except OSError as error:
         raise CommandError(f"--output {arguments.output or folder}: {error.strerror}; accepted: a file in a folder to write in") from error
     sys.stdout.write(f"{path}\n")

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cases.shown import shown
 from reports.blocks import Block, Sample, Table
+from reports.command import free_form
 from reports.details import blocks, figure
 from reports.figures import OVERALL, Drawings, drawings, of_run
 from reports.inline import inline
@@ -144,15 +146,17 @@ def shown_cases(run: Run, samples: Sequence[dict[str, Any]], made: Drawings) -> 
                 drawing = Drawing(title=first[svg].record.id, same_as=first[svg].key)
             else:
                 drawing = Drawing(inline(svg, key, title, kind.told), title, kind.told)
-        items, told = item_table(r)
         interval = skill_interval(r)
+        with free_form(f"the details or items of {shown(r.id)}"):
+            items, told = item_table(r)
+            details = [block for found in blocks(r.details or {}) for block in captioned(found)]
         case = Shown(
             record=r,
             key=key,
             bar=bar(*interval) if interval else None,
             facts=case_facts(r),
             nulls=null_table(r),
-            details=[block for found in blocks(r.details or {}) for block in captioned(found)],
+            details=details,
             drawing=drawing,
             items=items,
             items_told=told,

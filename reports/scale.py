@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from reports.command import CommandError
+from reports.command import CommandError, target
 from reports.ladder import ladder, lines, name_of
 from reports.record import Run
 from reports.scale_page import page
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--transfer", action="append", default=[], type=Path, metavar="FILE", help="a file of python -m fixtures.transfer; repeatable"
     )
     parser.add_argument("--format", choices=tuple(FORMATS), default="text", help="default: text")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    parser.add_argument("--output", type=target, metavar="FILE", help="write there instead of printing")
 
 
 def run(arguments: argparse.Namespace) -> int:

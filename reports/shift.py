@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fixtures.statistics import bootstrap_estimate, correlation, rank_p
-from reports.command import CommandError
+from reports.command import CommandError, free_form
 from reports.ladder import described, name_of, record_of, require_alike, why_not
 from reports.record import Record, Run
 
@@ -77,11 +77,13 @@ def shifts(base: Run, instruct: Run) -> list[Shift]:
         if reason := why_not(run):
             raise CommandError(f"--pair {name_of(base)} {name_of(instruct)}: {described(run)} is {reason}; accepted: two complete runs")
     require_alike((base, instruct), f"--pair {name_of(base)} {name_of(instruct)}")
-    where = places(base)
+    with free_form(f"--pair {name_of(base)} {name_of(instruct)}: the items of {PLACES}"):
+        where = places(base)
     found = []
     for texts, name, key in READ:
         first, second = record_of(base, name), record_of(instruct, name)
-        before, after = level_rows(first, key), level_rows(second, key)
+        with free_form(f"--pair {name_of(base)} {name_of(instruct)}: the levels of {name}"):
+            before, after = level_rows(first, key), level_rows(second, key)
         known = [emotion for emotion in where if emotion in before and emotion in after]
         reason = None
         if len(known) < FEWEST:

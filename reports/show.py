@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from cases.shown import shown
-from reports.command import CommandError
-from reports.record import Record, RecordError, Run
+from reports.command import CommandError, free_form
+from reports.record import Record, Run
 from reports.render import section, terminal
 from reports.store import read_run
 
@@ -36,10 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = terminal(stored)
     else:
         chosen = chosen_records(stored, arguments.chosen)
-        try:
+        with free_form(f"{shown(arguments.run_path)}: the details of {shown(arguments.chosen)}"):
             text = "\n".join(section(chosen))
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            fault = f"{type(error).__name__}: {shown(error)}"
-            raise RecordError(f"{shown(arguments.run_path)}: the details of {shown(arguments.chosen)} cannot be shown ({fault})") from error
     sys.stdout.write(text.rstrip() + "\n")
     return 0

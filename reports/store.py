@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,19 @@ def digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()[:32]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old one or the new one, never half of it."""
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Write a file so that a reader finds the old one or the new one, never half of it, and nothing else where it cannot be written."""
+    content = text.encode() if isinstance(text, str) else text
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text, "utf-8")
-    scratch.replace(path)
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError as error:
+        # nobody asked for the scratch file by its name
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def write_run(folder: Path, run: Run) -> Path:

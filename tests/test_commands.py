@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,75 @@ def test_a_file_that_cannot_be_written_is_one_line_and_nothing_is_left(tmp_path:
         assert err.startswith("error: ")
         assert err.count("\n") == 1
         assert "nowhere" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+WRITERS = [
+    (["export", "{run}", "--format", "csv"], "--output"),
+    (["export", "{run}", "--format", "parquet"], "--output"),
+    (["leaderboard", "{run}"], "--output"),
+    (["compare", "{run}", "{run}"], "--output"),
+    (["baseline", "{run}"], "--output"),
+    (["html", "{run}"], "--output"),
+    (["scale", "{run}"], "--output"),
+    (["gate", "{run}", "--policy", str(ROOT / "gate.toml")], "--json"),
+]
+"""Every command that writes a file, and the option that says where."""
+
+
+@pytest.mark.parametrize(("words", "option"), WRITERS, ids=[" ".join(words[:1] + words[3:4]) for words, _ in WRITERS])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("", "'': no path"), (" ", "' ': no path"), ("a\0b", r"'a\x00b': no path"), ("{folder}", "folder': that is a folder")],
+    ids=["empty", "blank", "null", "folder"],
+)
+def test_a_path_that_no_file_can_be_written_to_is_one_line_with_the_option(
+    words: list[str], option: str, name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, small_run())
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SystemExit) as end:
+        main([*(word.format(run=tmp_path) for word in words), option, name.format(folder=tmp_path / "folder")])
+    err = capsys.readouterr().err
+    assert end.value.code == 4
+    assert err.count("\n") == 1
+    assert err.startswith(f"error: argument {option}: ")
+    assert f"{said}; accepted: a file" in err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000], ids=["null", "long"])
+@pytest.mark.parametrize("words", [["show"], ["export", "--format", "csv"], ["leaderboard"], ["html"]], ids=lambda words: words[0])
+def test_a_path_that_the_system_does_not_take_is_one_short_line(words: list[str], name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([words[0], name, *words[1:]]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err[:-1].isprintable()
+    assert len(err) < 600
+
+
+RISK = {"value": 1.0, "random": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({"risk": RISK}, "KeyError: 'direction'"),
+        ({"windows": [{"width": 1.0}]}, "KeyError: 'direction'"),
+        ({"layers": 5}, "TypeError: 'int' object is not subscriptable"),
+        ({"consistency": 10**400}, "OverflowError: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "html"])
+def test_details_that_cannot_be_shown_are_one_line_with_file_and_case(
+    command: str, details: dict[str, Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, small_run(small_record(details=details)))
+    assert main([command, str(tmp_path), *(["separation/natural-present"] if command == "show" else [])]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {tmp_path}: the details ")
+    assert f"of separation/natural-present cannot be shown ({said}" in err
+    assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 

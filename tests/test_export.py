@@ -43,6 +43,14 @@ def test_a_table_has_a_row_per_record_with_absent_figures_empty(tmp_path: Path, 
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_no_table_is_made_of_runs_without_records(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, replace(RUN, records=()))
+    assert main(["export", str(tmp_path), "--format", form, "--output", str(tmp_path / "out")]) == 4
+    assert capsys.readouterr().err == f"error: --format {form}: no run holds a record; accepted: runs with at least one\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
 def test_a_column_of_nothing_keeps_its_type_so_that_files_can_be_joined() -> None:
     assert frame([RUN]).dtypes.to_dict() == frame([small_run(BLANK)]).dtypes.to_dict()
 

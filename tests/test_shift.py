@@ -9,7 +9,7 @@ import pytest
 
 from cases.emotions import coordinates, load_emotions
 from reports.command import CommandError
-from reports.record import Run
+from reports.record import Record, Run
 from reports.shift import PLACES, correlated, shifts
 from tests.runs import small_record, small_run
 
@@ -32,6 +32,24 @@ def read_at(name: str, scenarios: np.ndarray, *, version: str = "abcdef012345") 
 
 LEVELS = np.random.default_rng(0).normal(size=len(NAMES))
 BASE = read_at("base", LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (
+            (replace(BASE.records[0], items=({"id": "a", "valence": "x"},)), BASE.records[1]),
+            f"the items of {PLACES} cannot be shown (ValueError",
+        ),
+        ((BASE.records[0], replace(BASE.records[1], details={"levels": 5})), "the levels of scenarios/plain-top1-present cannot be shown"),
+    ],
+    ids=["places", "levels"],
+)
+def test_levels_that_are_none_are_one_line_with_the_pair(records: tuple[Record, ...], said: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        shifts(replace(BASE, records=records), BASE)
+    assert str(caught.value).startswith("--pair base base: ")
+    assert said in str(caught.value)
 
 
 def test_a_planted_shift_is_found_with_its_sign_on_its_axis() -> None:

@@ -60,9 +60,24 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(KeyboardInterrupt):
             write_whole(path, "new")
     assert path.read_text("utf-8") == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
     write_whole(path, "new")
     assert path.read_text("utf-8") == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fault"),
+    [("new", "folder", IsADirectoryError), ("new", "nowhere/a", FileNotFoundError), ("\ud800", "a", UnicodeEncodeError)],
+)
+def test_what_cannot_be_written_leaves_no_scratch_file_and_is_named_as_it_was_asked_for(
+    text: str, name: str, fault: type[Exception], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(fault) as caught:
+        write_whole(tmp_path / name, text)
+    assert getattr(caught.value, "filename", str(tmp_path / name)) == str(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_run_folder_is_never_used_twice(tmp_path: Path) -> None:
