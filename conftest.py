@@ -195,6 +195,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--trust-remote-code", action="store_true", help="run model code from the hub (off by default)")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse an output path that cannot be used, and options that exclude each other; make a repeated --model count once."""
     # argparse takes -- for the end of options even after an equals sign, and leaves an empty list as the value

@@ -47,6 +47,14 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
+def exists(path: str | Path) -> bool:
+    """Say whether there is anything at a path; at one that the system cannot even look up there is nothing."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_folder(path: str | Path) -> bool:
     """Say whether a path is an existing folder; one that the system cannot even look up is none."""
     try:

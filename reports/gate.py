@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -238,10 +238,11 @@ def regressions(run: Run, baseline: Run, policy: Policy) -> list[Finding]:
     return findings
 
 
-def evaluate(run: Run, baseline: Run | None, policy: Policy, current: Current | None = None) -> Outcome:
+def evaluate(run: Run, baseline: Run | None, policy: Policy, current: Current | None = None, sought: Sequence[str] = ()) -> Outcome:
     """Return what a policy says of a run; pure, so that it is the same inside a run and offline.
 
-    A policy with a [baseline] table wants a baseline; one that is given without such a table is held to with margin 0. Of an incomplete run
+    A policy with a [baseline] table wants a baseline; one that is given without such a table is held to with margin 0. It was `sought`
+    at these paths, or by default where baselines are kept. Of an incomplete run
     nothing is judged: what was left out may be what would have failed, and a risk is the largest of all directions. Nor is
     anything of a run with other claim versions or stimuli than the `current` ones: it says what an earlier suite would have said. One
     that lacks a current case is incomplete whatever it says of itself.
@@ -260,7 +261,10 @@ def evaluate(run: Run, baseline: Run | None, policy: Policy, current: Current | 
     if baseline is not None:
         findings += regressions(run, baseline, policy)
     elif policy.margin is not None:
-        path = "/".join(baseline_path(run).parts[-4:])
-        said = f"one is wanted and there is none for this model, device and dtype ({path}); `python -m reports baseline RUN` makes one"
+        if sought:
+            said = f"one is wanted and there is none for this model at --baseline {', '.join(map(shown, sought))}"
+        else:
+            path = "/".join(baseline_path(run).parts[-4:])
+            said = f"one is wanted and there is none for this model, device and dtype ({path}); `python -m reports baseline RUN` makes one"
         findings.append(Finding(NO_BASELINE, "baseline", "every claim", said))
     return Outcome(policy.name, named(run), against, tuple(findings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,27 +15,23 @@ from reports.command import target
 from reports.gate import Outcome, evaluate, worst
 from reports.policy import Policy, read_policy
 from reports.record import Run
-from reports.store import read_run, write_whole
-
-
-def read_baselines(paths: Sequence[Path] | None) -> list[Run] | None:
-    """Return the baselines in the files that exist, or None where none was named; raises RecordError for a file that is no run."""
-    return None if paths is None else [read_run(path) for path in paths if path.exists()]
+from reports.store import read_baselines, read_run, write_whole
 
 
 def gate_runs(
-    runs: Sequence[Run], policies: Sequence[Policy], baselines: Sequence[Run] | None, current: Current | None = None
+    runs: Sequence[Run], policies: Sequence[Policy], baselines: Mapping[str, Run | None] | None, current: Current | None = None
 ) -> list[Outcome]:
     """Return what every policy says of every run, whose claims, cases and stimuli have to be the `current` ones.
 
     The committed baselines are only looked up for policies that want one; one that was named is wanted, whatever the policy says.
     """
+    given = None if baselines is None else [baseline for baseline in baselines.values() if baseline]
     found = []
     for run in runs:
         for policy in policies:
             margin = 0.0 if policy.margin is None and baselines is not None else policy.margin
-            baseline = None if margin is None else find_baseline(run, baselines, alone=len(runs) == 1)
-            found.append(evaluate(run, baseline, replace(policy, margin=margin), current))
+            baseline = None if margin is None else find_baseline(run, given, alone=len(runs) == 1)
+            found.append(evaluate(run, baseline, replace(policy, margin=margin), current, tuple(baselines or ())))
     return found
 
 
@@ -47,13 +43,10 @@ def gate_json(outcomes: Sequence[Outcome]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `gate`."""
     parser.add_argument("run_path", metavar="RUN", type=Path, help="a run.json or the folder that holds one")
-    parser.add_argument(
-        "--policy", metavar="FILE", type=Path, action="append", required=True, help="a policy such as gate.toml; repeatable"
-    )
+    parser.add_argument("--policy", metavar="FILE", action="append", required=True, help="a policy such as gate.toml; repeatable")
     parser.add_argument(
         "--baseline",
         metavar="FILE",
-        type=Path,
         action="append",
         help="what to hold against; repeatable (default, if a policy wants one: reports/baselines/<model>/<device>-<dtype>.json)",
     )

@@ -25,7 +25,7 @@ from reports.record import SCHEMA, RecordError, Run, installed_versions, parse_r
 from reports.render import markdown, terminal
 from reports.resume import Begun, ResumeError, Resumption, asked, begin, chosen, settled, taken_over
 from reports.scores import exit_status
-from reports.store import RUNS, SAMPLES, append, append_record, read_run, write_run, write_whole
+from reports.store import RUNS, SAMPLES, append, append_record, read_baselines, write_run, write_whole
 
 OPTIONS = ("seed", "profile", "layer", "batch_size", "limit", "norms", "emotions", "passages", "vectors", "sweep_layers")
 
@@ -47,10 +47,9 @@ class Collector:
         self.runs: dict[str, Run] = {}
         if config.getoption("--baseline") and not config.getoption("--gate"):
             raise pytest.UsageError(f"--baseline {shown(config.getoption('--baseline')[0])}: accepted: together with --gate POLICY")
-        self.policies = [read_policy(Path(path)) for path in dict.fromkeys(config.getoption("--gate") or ())]
-        named = config.getoption("--baseline")
-        # as a gate of `python -m reports` reads them: a file that is not there is an outcome, one that is no run is a fault
-        self.baselines = [read_run(path) for path in map(Path, named) if path.exists()] if named else None
+        self.policies = [read_policy(name, "--gate") for name in dict.fromkeys(config.getoption("--gate") or ())]
+        # a file that is not there is an outcome of the gate, one that is no run is a fault
+        self.baselines = read_baselines(config.getoption("--baseline"))
         self.outcomes: list[Outcome] = []
         self.strays: list[str] = []
         self.updated: list[str] = []

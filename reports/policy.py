@@ -64,15 +64,21 @@ def parse_policy(document: dict[str, Any], name: str) -> Policy:
         margin=_number(baseline.get("margin", 0), f"{name}: [baseline] margin", 0, 1) if "baseline" in document else None,
         compared=_names(baseline["claims"], f"{name}: [baseline] claims") if "claims" in baseline else None,
     )
+    if policy.compared == ():
+        raise CommandError(f"{name}: [baseline] claims = []: accepted: names of claims or cases, at least one, or no such entry")
+    if both := [claim for claim in policy.supported if claim in policy.refuted]:
+        raise CommandError(f"{name}: {shown(both[0])} in [require] supported and [allow] refuted: accepted: a name in one of the two")
     if not (policy.supported or policy.skill or policy.risk or policy.margin is not None):
         raise CommandError(f"{name} asks for nothing; accepted: at least one of [require] supported, [skill], [risk], [baseline]")
     return policy
 
 
-def read_policy(path: Path) -> Policy:
-    """Return the policy in a TOML file; raises CommandError, one line that names the file."""
+def read_policy(name: str | Path, option: str = "--policy") -> Policy:
+    """Return the policy in the TOML file that an option names; raises CommandError, one line that names the file."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{path} is not a policy: {error}; accepted: a TOML file such as gate.toml") from error
-    return parse_policy(document, path.name)
+        document = tomllib.loads(Path(name).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = shown(getattr(error, "strerror", None) or error)
+        told = shown(name) or repr(name)
+        raise CommandError(f"{option} {told} is not a policy: {why}; accepted: a TOML file such as gate.toml") from error
+    return parse_policy(document, shown(Path(name).name))

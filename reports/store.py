@@ -7,12 +7,12 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cases.shown import is_folder, shown
+from cases.shown import exists, is_folder, shown
 from reports.record import RecordError, Run, parse_run
 from reports.schema import check_document
 
@@ -134,6 +134,21 @@ def read_run(path: Path) -> Run:
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{shown(file)} is not a run: {shown(error, 400)}") from error
     return run
+
+
+def read_baselines(names: Sequence[str] | None) -> dict[str, Run | None] | None:
+    """Return the run, or None where nothing is there, at each path that --baseline names; None where none was named.
+
+    Raises RecordError, by the option, for what is no run.
+    """
+    if names is None:
+        return None
+    if not all(name.strip() for name in names):
+        raise RecordError("--baseline '': no path; accepted: a run.json, its folder, or a baseline")
+    try:
+        return {name: read_run(Path(name)) if exists(name) else None for name in names}
+    except RecordError as error:
+        raise RecordError(f"--baseline {error}") from error
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,39 @@ def test_a_baseline_that_is_named_is_wanted_whatever_the_policy_says(stored: Pat
 
 
 @pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--policy", "", "'' is not a policy: Is a directory; accepted: a TOML file such as gate.toml"),
+        ("--policy", "/nonexist", "/nonexist is not a policy: No such file or directory; accepted: "),
+        ("--policy", "a\0b", r"a\x00b is not a policy: embedded null byte; accepted: "),
+        ("--policy", "x" * 5000, f"{'x' * 60}...{'x' * 30} is not a policy: File name too long; accepted: "),
+        ("--baseline", "", "'': no path; accepted: a run.json, its folder, or a baseline"),
+        ("--baseline", "{folder}", "folder holds no run; accepted: "),
+    ],
+)
+def test_a_wrong_path_is_named_with_its_option_on_one_short_line(
+    option: str, value: str, said: str, stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stored / "folder").mkdir()
+    value = value.format(folder=stored / "folder")
+    assert gate(stored, f"{option}={value}") == 4
+    err = capsys.readouterr().err
+    assert re.match(rf"error: {option} .*{re.escape(said)}", err)
+    assert err[:-1].isprintable()
+    assert len(err) < 400
+
+
+@pytest.mark.parametrize(("value", "told"), [("/nonexist", "/nonexist"), ("a\0b", r"a\x00b"), ("x" * 5000, f"{'x' * 60}...{'x' * 30}")])
+def test_a_baseline_that_is_not_there_is_named_as_it_was_asked_for(
+    value: str, told: str, stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gate(stored, "--baseline", value) == 11
+    out = capsys.readouterr().out
+    assert f"one is wanted and there is none for this model at --baseline {told}\n" in out
+    assert "reports/baselines" not in out
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[require", "is not a policy"),
@@ -273,6 +307,12 @@ def test_a_baseline_that_is_named_is_wanted_whatever_the_policy_says(stored: Pat
         ("[risk]\nblackmail = nan\n", "accepted: a number of at least 0"),
         ("[baseline]\nmargin = -0.1\n", "[baseline] margin = -0.1: accepted: a number from 0 to 1"),
         ("skill = 3\n", "skill = 3: accepted: a table [skill]"),
+        (f"skill = {'[' * 3000}{']' * 3000}\n", "p.toml is not a policy: maximum recursion depth exceeded"),
+        ("[baseline]\nclaims = []\n", "p.toml: [baseline] claims = []: accepted: names of claims or cases, at least one"),
+        (
+            '[require]\nsupported = ["a", "b"]\n[allow]\nrefuted = ["b"]\n',
+            "p.toml: b in [require] supported and [allow] refuted: accepted: a name in one of the two",
+        ),
     ],
 )
 def test_a_policy_that_cannot_be_read_is_one_line_and_status_4(

@@ -87,7 +87,7 @@ def test_an_incomplete_run_is_incomparable_and_pytests_own_statuses_prevail(
     assert said in done.stdout
 
 
-@pytest.mark.parametrize("content", [None, "[skill]\nseparation = 8\n"])
+@pytest.mark.parametrize("content", [None, "[skill]\nseparation = 8\n", f"skill = {'[' * 3000}"], ids=["absent", "wrong", "deep"])
 def test_a_policy_that_cannot_be_used_is_refused_before_anything_is_measured(content: str | None, tmp_path: Path) -> None:
     policy = tmp_path / "p.toml"
     if content:
@@ -98,6 +98,22 @@ def test_a_policy_that_cannot_be_used_is_refused_before_anything_is_measured(con
     assert "p.toml" in errors(done)[0]
     assert "accepted: " in errors(done)[0]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--gate=/nonexist",), "--gate /nonexist is not a policy: No such file or directory; accepted: "),
+        (("--gate=",), "--gate '' is not a policy: Is a directory; accepted: "),
+        (("--gate=--",), "--gate --: accepted: a value"),
+        (("--gate={easy}", "--baseline=--"), "--baseline --: accepted: a value"),
+        (("--gate={easy}", "--baseline="), "--baseline '': no path; accepted: "),
+    ],
+)
+def test_a_wrong_path_is_named_with_its_option(words: tuple[str, ...], said: str, policies: dict[str, str], tmp_path: Path) -> None:
+    done = canned(tmp_path, *(word.format(**policies) for word in words))
+    assert done.returncode == 4
+    assert [line.removeprefix("ERROR: ")[: len(said)] for line in errors(done)] == [said]
 
 
 def test_a_baseline_without_a_gate_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
