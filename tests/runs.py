@@ -27,6 +27,14 @@ atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 NET = {"value": 0.4, "low": 0.35, "high": 0.45, "null": 0.5, "against": "untrained twin"}
 """The net value of a record that nobody measured: a skill of .8."""
 
+BELOW: dict[str, Any] = {
+    "verdict": "refuted",
+    "reason": "reversed",
+    "skill": -0.2,
+    "net": {**NET, "value": -0.1, "low": -0.2, "high": -0.05},
+}
+"""What makes such a record a refuted one."""
+
 
 def plain_record(**changes: Any) -> dict[str, Any]:
     """A supported record as a plain dict, with `changes`."""

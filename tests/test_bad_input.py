@@ -35,7 +35,7 @@ from reports.record import RecordError
 from reports.show import run as show
 from reports.store import read_run
 from tests.fuzz import COUNTS, VALUES, WORDS, bounded, changed, gently, outcome, torn
-from tests.runs import NET, plain_record, small_record, small_run
+from tests.runs import BELOW, plain_record, small_record, small_run
 
 EMOTIONS = load_emotions()
 FAST, LONG = 60, 1500
@@ -324,8 +324,7 @@ def test_a_header_that_claims_more_than_the_file_holds_is_refused_at_once(length
 def test_a_run_is_shown_or_refused_in_one_line(examples: int, folder: Path) -> None:
     path = folder / "run.json"
     risk = {"value": 0.1, "direction": "+desperate", "random": 0.05, "slopes": {"+desperate": 0.1, "-calm": 0.02}}
-    below = {"skill": -0.2, "net": {**NET, "value": -0.1, "low": -0.2, "high": -0.05}}
-    refuted = plain_record(case="matched-present", verdict="refuted", reason="reversed", details={"pooling": "mean", "risk": risk}, **below)
+    refuted = plain_record(case="matched-present", details={"pooling": "mean", "risk": risk}, **BELOW)
     broken = plain_record(case="natural-beyond-words", verdict="error", reason="RuntimeError: it broke", net=None, value=None, skill=None)
     records = [small_record(), small_record(**refuted), small_record(**broken)]
     document = json.loads(json.dumps(small_run(*records, complete=False, incomplete_because=("1 case broke",)).plain()))

@@ -17,7 +17,7 @@ from reports.policy import Policy
 from reports.record import VERDICTS, Run, parse_run
 from reports.render import MARKS, NOTICE, figure, leaderboard_row, markdown, section, terminal
 from reports.summary import summary
-from tests.runs import plain_record, small_record, small_run
+from tests.runs import BELOW, plain_record, small_record, small_run
 
 BOTH = pytest.mark.parametrize("render", [terminal, markdown])
 
@@ -121,10 +121,14 @@ def hostile() -> Run:
     """A run whose file holds a hostile text wherever it may hold any."""
     run = small_run(subject=dict.fromkeys(small_run().subject, HOSTILE) | {"parameters": 5, "layers": 3, "width": 8})
     texts = ("statement", "source", "published", "quantity", "cluster", "version", "reason")
-    nulls, net = ([{"kind": HOSTILE, "n": 3, "mean": 0.5, "p95": 0.6}], {**plain_record()["net"], "against": HOSTILE})
-    row = plain_record(**dict.fromkeys(texts, f"# {HOSTILE}"), nulls=nulls, net=net, verdict="refuted", details={"words": WORDS})
+    nulls, net = ([{"kind": HOSTILE, "n": 3, "mean": 0.5, "p95": 0.6}], {**BELOW["net"], "against": HOSTILE})
+    row = plain_record(**BELOW | dict.fromkeys(texts, f"# {HOSTILE}"), nulls=nulls, details={"words": WORDS}) | {"net": net}
     texts_of = {"options": {**run.options, "norms": HOSTILE}, "versions": dict.fromkeys(run.versions, HOSTILE), "start": HOSTILE}
-    told = {**run.plain(), **texts_of, "records": [row, {**row, "verdict": "error", "case": "b", "details": {"twins": {HOSTILE: 0.5}}}]}
+    told = {
+        **run.plain(),
+        **texts_of,
+        "records": [row, {**row, "verdict": "inconclusive", "case": "b", "details": {"twins": {HOSTILE: 0.5}}}],
+    }
     return parse_run(told)
 
 
