@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,117 +11,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases.claims import load_claims
-from cases.emotions import Emotion, coordinates, load_emotions
-from cases.stimuli import Passage, Stimuli
-from fixtures import circumplex, nulls, verdicts
-from fixtures.activations import Activations
-from fixtures.bench import Bench, Settings
+from cases.emotions import coordinates
+from fixtures import circumplex, verdicts
 from fixtures.circumplex import components, correlations, decoded, measure, on_components, predictions, products, resampled
-from fixtures.given import GivenBench, given_bench
 from fixtures.nulls import PERMUTED
-from fixtures.statistics import bootstrap_estimate
-from fixtures.synonyms import KIND, clusters, rearranged
+from fixtures.synonyms import KIND, rearranged
 from fixtures.vectors import unit
-from fixtures.verdicts import REFUTED, SUPPORTED, Judgement, Measurement, NotApplicable, judge
-from tests.planted import few_stimuli, null
-
-CLAIM = load_claims()["circumplex"]
-EMOTIONS = tuple(load_emotions())
-PLACES = coordinates(EMOTIONS)
-VALENCE, AROUSAL = PLACES.T
-GROUPS = clusters(EMOTIONS)
-COUNT, WIDTH, TOPICS, NEUTRAL = len(EMOTIONS), 40, 18, 12
-AXES = np.linalg.qr(np.random.default_rng(7).normal(size=(WIDTH, WIDTH)))[0]
-VALENCE_BY = {"component": "implicit-valence-present", "decoding": "implicit-valence-decoded-present"}
-WHOLE = np.arange(TOPICS)
-
-
-@pytest.fixture(autouse=True)
-def _fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdicts, "bootstrap_estimate", partial(bootstrap_estimate, draws=60))
-    monkeypatch.setitem(nulls.PERMUTATIONS, "quick", 60)
-
-
-def stimuli(emotions: tuple[Emotion, ...] = EMOTIONS, cells: Any = None, topics: int = TOPICS) -> Stimuli:
-    """Return stimuli with one passage per emotion and topic, or as many as `cells` says, shape (emotions, topics)."""
-    counts = np.ones((len(emotions), topics), int) if cells is None else np.asarray(cells)
-    implicit = tuple(
-        Passage(emotion.name, f"topic {t}", f"{emotion.name} {t} {copy}")
-        for emotion, row in zip(emotions, counts, strict=True)
-        for t, cell in enumerate(row)
-        for copy in range(cell)
-    )
-    return few_stimuli(
-        emotions=emotions,
-        implicit=implicit,
-        neutral=tuple(f"neutral {i}" for i in range(NEUTRAL)),
-    )
-
-
-def bench(
-    implicit: np.ndarray,
-    neutral: np.ndarray,
-    *,
-    seed: int = 0,
-    shown: Stimuli | None = None,
-    twins: tuple[np.ndarray, ...] = (),
-    words: np.ndarray | None = None,
-) -> Bench:
-    """Return a bench with these activations; `twins` are its untrained twins' passages, `words` its text-only twin's features."""
-    rows = {"implicit": implicit, "neutral": neutral}
-    features = np.random.default_rng(5).normal(size=(len(implicit) + NEUTRAL, 9)) if words is None else words
-    found = Bench(
-        make=lambda: SimpleNamespace(width=implicit.shape[1], device="cpu"),  # type: ignore[arg-type,return-value]
-        stimuli=shown or stimuli(),
-        settings=Settings(seed=seed, layer=0),
-        _captured={key: Activations(values[:, None], (0,)) for key, values in rows.items()},
-        _measured={f"{kind} ('implicit', 'neutral')": features for kind in ("tfidf", "embeddings")},
-    )
-    found.twins = tuple(bench(twin, neutral, shown=shown) for twin in twins)
-    return found
-
-
-def planted(rng: np.random.Generator, valence: float = 0.0, arousal: float = 0.0, noise: float = 0.5) -> np.ndarray:
-    """Return passages with an axis of valence, one of arousal, and noise."""
-    place = valence * np.outer(VALENCE, AXES[0]) + arousal * np.outer(AROUSAL, AXES[1])
-    return np.repeat(place, TOPICS, axis=0) + noise * rng.normal(size=(COUNT * TOPICS, WIDTH))
-
-
-def noise(seed: int) -> np.ndarray:
-    return planted(np.random.default_rng(seed))
-
-
-def neutral(seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(NEUTRAL, WIDTH))
-
-
-def planted_bench(seed: int = 0, *, twins: tuple[int, ...] = (101, 102), **axes: float) -> Bench:
-    return bench(planted(np.random.default_rng(seed), **axes), neutral(), seed=seed, twins=tuple(noise(twin) for twin in twins))
-
-
-def direct(features: np.ndarray, shown: Stimuli, take: np.ndarray) -> np.ndarray:
-    """Return the Gram matrix the plain way: the drawn topics' passages, repeats repeated, their means centred, at unit length."""
-    topics = list(dict.fromkeys(p.topic for p in shown.implicit))
-    means = []
-    for name in shown.names:
-        own = [(row, p.topic) for row, p in zip(features, shown.implicit, strict=True) if p.emotion == name]
-        drawn = [row for t in take for row, topic in own if topic == topics[t]]
-        means.append(np.mean(drawn or [row for row, _ in own], axis=0))
-    vectors = np.array(means) - np.mean(means, axis=0)
-    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors @ vectors.T
-
-
-def gram_of(vectors: np.ndarray) -> np.ndarray:
-    """Return the Gram matrix of centred unit vectors, with a first axis of one draw."""
-    rows = unit(vectors - vectors.mean(axis=0))
-    return (rows @ rows.T)[None]
-
-
-def verdict(m: Measurement, case: str) -> Judgement:
-    return judge(m, CLAIM, CLAIM.case(case), np.random.default_rng(0))
-
+from fixtures.verdicts import REFUTED, SUPPORTED
+from tests.circle import (
+    AXES,
+    CLAIM,
+    COUNT,
+    EMOTIONS,
+    GROUPS,
+    NEUTRAL,
+    PLACES,
+    TOPICS,
+    VALENCE,
+    VALENCE_BY,
+    WHOLE,
+    WIDTH,
+    bench,
+    direct,
+    gram_of,
+    neutral,
+    noise,
+    planted,
+    planted_bench,
+    stimuli,
+    verdict,
+)
+from tests.circle import fewer_draws as fewer_draws  # every test draws fewer
+from tests.planted import null
 
 # Gram matrices of resamples
 
@@ -501,122 +420,3 @@ def test_the_permuted_places_are_those_of_rearranged_clusters(by: str) -> None:
     target = coordinates(rearranged(EMOTIONS, b.rng(f"permuted {case.name}")))[:, 0]
     expected = decoded(whole, target, GROUPS) if by == "decoding" else on_components(whole, target, (1,))
     assert null(measure(b, case), PERMUTED).draws[0] == pytest.approx(expected[0])
-
-
-# vectors that came without passages
-
-
-def given_vectors(folder: Path, values: np.ndarray, emotions: tuple[Emotion, ...] = EMOTIONS, layer: int | None = None) -> GivenBench:
-    """Write vectors of shape (emotions, layers, width) to a file and return the bench that reads it."""
-    path = folder / "given.npz"
-    np.savez(path, vectors=values, emotions=np.array([emotion.name for emotion in emotions]))
-    return given_bench(path, SimpleNamespace(norms=None), Settings(layer=layer))
-
-
-def vectors(seed: int, valence: float, arousal: float = 0.0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    place = valence * np.outer(VALENCE, AXES[0]) + arousal * np.outer(AROUSAL, AXES[1])
-    return place + 0.15 * rng.normal(size=(COUNT, WIDTH))
-
-
-@pytest.mark.parametrize(("case", "which"), [("valence", (1,)), ("valence-decoded", None), ("arousal", (2, 3)), ("arousal-decoded", None)])
-def test_planted_axes_are_found_in_given_vectors_with_emotions_as_clusters(tmp_path: Path, case: str, which: Any) -> None:
-    b = given_vectors(tmp_path, vectors(0, 2.0, 1.2)[:, None])
-    m = measure(b, CLAIM.case(f"implicit-{case}-present"))
-    found = verdict(m, f"implicit-{case}-present")
-    assert m.clusters == tuple(e.name for e in EMOTIONS)
-    assert (found.verdict, m.layer) == (SUPPORTED, 0)
-    assert found.estimate.value > 0.9
-    assert {other.kind for other in m.nulls} == {f"{PERMUTED} {KIND}", "random directions", "chance"}
-    assert all(other.level < 0.45 for other in m.nulls)
-    axis = m.details["correlations"][case.split("-")[0]]
-    assert which is None or m.statistic(np.arange(COUNT)) == pytest.approx(max(axis[k - 1] for k in which))
-
-
-@pytest.mark.parametrize("case", ["implicit-valence-present", "implicit-arousal-decoded-present", "implicit-arousal-present"])
-def test_given_noise_is_seldom_supported(tmp_path: Path, case: str) -> None:
-    found = [verdict(measure(given_vectors(tmp_path, vectors(seed, 0.0)[:, None]), CLAIM.case(case)), case) for seed in range(16)]
-    assert sum(j.verdict == SUPPORTED for j in found) <= 2
-
-
-def test_given_vectors_are_judged_at_the_asked_layer_or_two_thirds_up(tmp_path: Path) -> None:
-    values = np.stack([vectors(seed, valence) for seed, valence in ((0, 0.0), (1, 2.0), (2, 0.0))], axis=1)
-    case = CLAIM.case("implicit-valence-decoded-present")
-    by_layer = [measure(given_vectors(tmp_path, values, layer=layer), case) for layer in (None, 0, 1, 2)]
-    assert [m.layer for m in by_layer] == [1, 0, 1, 2]
-    found = [m.statistic(np.arange(COUNT)) for m in by_layer]
-    assert found[0] == found[2] > 0.9 > 0.7 > max(found[1], found[3])
-
-
-def test_a_resample_of_emotions_keeps_the_predictions_of_the_whole_set(tmp_path: Path) -> None:
-    # every vector with its opposite, so that the unit vectors are centred as well
-    half = np.random.default_rng(3).normal(size=(COUNT // 2, WIDTH))
-    values = np.concatenate([half, -half])
-    m = measure(given_vectors(tmp_path, values[:, None]), CLAIM.case("implicit-valence-decoded-present"))
-    guess = predictions(gram_of(values), VALENCE, GROUPS)[0]
-    take = np.random.default_rng(0).integers(COUNT, size=COUNT)
-    assert m.statistic(take) == pytest.approx(np.corrcoef(guess[take], VALENCE[take])[0, 1], abs=1e-9)
-
-
-def test_a_component_of_given_vectors_has_one_sign_in_all_resamples(tmp_path: Path) -> None:
-    m = measure(given_vectors(tmp_path, vectors(0, 2.0)[:, None]), CLAIM.case("implicit-valence-present"))
-    mirrored = measure(given_vectors(tmp_path, -vectors(0, 2.0)[:, None]), CLAIM.case("implicit-valence-present"))
-    # emotions among which the rest runs against valence: an |r| would hide it
-    scores = np.array(m.details["scatter"])[:, 0]
-    scores = scores * np.sign(scores @ VALENCE)
-    left = scores - np.polyval(np.polyfit(VALENCE, scores, 1), VALENCE)
-    near = np.argsort(np.abs(VALENCE - np.median(VALENCE)))[:8]
-    against = near[np.argsort(VALENCE[near])]
-    against = against[[np.argmax(left[against[:4]]), 4 + np.argmin(left[against[4:]])]]
-    expected = np.sign((scores[against[1]] - scores[against[0]]) * (VALENCE[against[1]] - VALENCE[against[0]]))
-    assert m.statistic(against) == pytest.approx(expected)
-    assert expected == -1
-    assert m.statistic(np.arange(COUNT)) == pytest.approx(mirrored.statistic(np.arange(COUNT)), abs=1e-9)
-
-
-def test_given_vectors_do_not_depend_on_turning_scaling_or_a_shared_part(tmp_path: Path) -> None:
-    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(WIDTH, WIDTH)))[0]
-    first, other = vectors(4, 0.4, 0.3), (6.0 * vectors(4, 0.4, 0.3) + 2.0) @ turn
-    for case in ("implicit-valence-present", "implicit-arousal-present", "implicit-arousal-decoded-present"):
-        a, b = (measure(given_vectors(tmp_path, values[:, None]), CLAIM.case(case)) for values in (first, other))
-        assert b.statistic(np.arange(COUNT)) == pytest.approx(a.statistic(np.arange(COUNT)), abs=1e-9)
-        np.testing.assert_allclose(null(b, PERMUTED).draws, null(a, PERMUTED).draws, atol=1e-9)
-
-
-@pytest.mark.parametrize("case", ["implicit-valence-beyond-words", "implicit-arousal-decoded-beyond-words", "named-valence-present"])
-def test_given_vectors_have_no_words_and_no_named_passages_to_be_judged_by(tmp_path: Path, case: str) -> None:
-    with pytest.raises(NotApplicable):
-        measure(given_vectors(tmp_path, vectors(0, 2.0)[:, None]), CLAIM.case(case))
-
-
-FEWEST = ("implicit-valence-present", "implicit-arousal-present", "implicit-valence-decoded-present")
-
-
-@pytest.mark.parametrize("step", [1, 10])
-@pytest.mark.parametrize("emotions", [3, 4])
-def test_the_fewest_emotions_that_are_accepted_can_be_measured(tmp_path: Path, emotions: int, step: int) -> None:
-    few = EMOTIONS[2 : 2 + emotions] if step == 1 else EMOTIONS[::9][:emotions]
-    b = given_vectors(tmp_path, np.random.default_rng(0).normal(size=(emotions, 1, WIDTH)), few)
-    for case in FEWEST:
-        m = measure(b, CLAIM.case(case))
-        assert -1 <= m.statistic(np.arange(emotions)) <= 1
-        assert verdict(m, case).verdict == verdicts.INCONCLUSIVE
-
-
-@pytest.mark.parametrize("case", FEWEST)
-def test_near_synonyms_alone_cannot_be_asked(tmp_path: Path, case: str) -> None:
-    b = given_vectors(tmp_path, np.random.default_rng(0).normal(size=(3, 1, WIDTH)), EMOTIONS[:3])
-    with pytest.raises(NotApplicable, match="near-synonyms, of the cluster 'joy'"):
-        measure(b, CLAIM.case(case))
-
-
-@pytest.mark.parametrize("case", ["implicit-valence-present", "implicit-arousal-present", "implicit-valence-decoded-present"])
-def test_a_models_vectors_are_worth_the_same_when_they_come_from_a_file(tmp_path: Path, case: str) -> None:
-    rng = np.random.default_rng(0)
-    lengths = rng.uniform(0.2, 3, size=(COUNT, 1))
-    passages = np.repeat(lengths * vectors(0, 0.3, 0.2), TOPICS, axis=0) + 0.1 * rng.normal(size=(COUNT * TOPICS, WIDTH))
-    b = bench(passages, neutral(), twins=(noise(1),))
-    own = measure(b, CLAIM.case(case))
-    read = measure(given_vectors(tmp_path, b.vectors("implicit").denoised[:, None]), CLAIM.case(case))
-    assert read.statistic(np.arange(COUNT)) == pytest.approx(own.statistic(WHOLE), abs=1e-6)
-    np.testing.assert_allclose(read.details["cosines"], own.details["cosines"], atol=1e-3)
