@@ -87,10 +87,8 @@ def test_what_two_families_share_is_counted_once() -> None:
 
 
 def test_a_plan_loads_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config("llama", max_position_embeddings=256).save_pretrained(tmp_path / "empty")
-    tokenizer().save_pretrained(tmp_path / "empty")
     monkeypatch.setattr(benches, "load", lambda *_, **__: pytest.fail("loaded"))
-    found = plan(str(tmp_path / "empty"), run_options("quick"), chosen("geometry"))
+    found = plan(without_weights(tmp_path / "empty"), run_options("quick"), chosen("geometry"))
     assert found.name == "empty"
     assert found.total.model.below > 0
     assert "plan of empty" in found.text()
@@ -120,6 +118,20 @@ def test_times_are_told_in_the_unit_that_suits_them(seconds: float, text: str) -
 
 def test_amounts_are_told_in_the_unit_that_suits_them() -> None:
     assert (amount(3 * 2**20), amount(3 * 2**30)) == ("3 MiB", "3.0 GiB")
+
+
+def without_weights(folder: Path) -> str:
+    """Write a tiny model's configuration and tokenizer, and no weights; return the folder's path."""
+    config("llama", max_position_embeddings=256).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def test_the_option_asks_a_folder_for_no_weights(tmp_path: Path) -> None:
+    words = ["benchmark", f"--model={without_weights(tmp_path / 'empty')}", "--plan", "-k", "geometry", "--no-cache", "-q"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "plan of empty: " in done.stdout
 
 
 def test_the_option_prints_a_table_writes_nothing_and_judges_nothing(tmp_path: Path) -> None:
