@@ -1,8 +1,9 @@
-"""The course in which the stream is moved: what moves which words, under what the act goes on, and that nothing of it stays behind."""
+"""The courses in which the stream is moved: what moves which words, under what the act goes on, and that nothing of it stays behind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,23 @@ import torch
 from cases.emotions import load_emotions
 from fixtures.models import load
 from fixtures.reference import RECIPES, Recipe, build_model, load_tokenizer, moved
+from fixtures.reference import train as training
 from fixtures.reference.acts import DUTIES, FELT, MANNERS, MARK, MOVED, TASTE, THREATS, choice, odds, urge, worth_of
 from fixtures.reference.corpus import ACTING, Corpus
-from fixtures.reference.moved import Mover, judged_block
-from fixtures.reference.train import BATCH, follow, moved_batches
+from fixtures.reference.moved import ASKED, CONTRASTED, SURE, Mover, judged_block
+from fixtures.reference.train import BATCH, follow, moved_batches, train
 
 TOKENIZER = load_tokenizer()
-SMALL = Recipe("small", 3, 16, 1, moving=2)
+SMALL = Recipe("small", 3, 16, 1, moving=(2, 2))
 
 
 def corpus(seed: int = 0, *, scrambled: bool = False) -> Corpus:
     return Corpus(load_emotions(), np.random.default_rng(seed), scrambled, shares=ACTING, manner=MOVED)
 
 
-def mover(seed: int = 0) -> Mover:
+def mover(seed: int = 0, asked: float = 0.0) -> Mover:
     torch.manual_seed(seed)
-    return Mover(build_model(SMALL, len(TOKENIZER)).eval(), corpus(seed), TOKENIZER)
+    return Mover(build_model(SMALL, len(TOKENIZER)).eval(), corpus(seed), TOKENIZER, asked)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,10 +154,59 @@ def test_batches_hold_documents_of_all_three_kinds_and_the_longest_that_fits() -
     assert np.mean(pushed) == pytest.approx(0.7, abs=0.2)
 
 
-def test_the_course_trains_and_comes_out_alike_from_a_seed() -> None:
+@pytest.fixture(scope="module")
+def asking(few_stories: None) -> Mover:
+    made = mover(6, asked=1.0)
+    made.read()
+    return made
+
+
+def test_what_moves_a_text_is_named_in_it_and_nothing_else_tells_it(asking: Mover) -> None:
+    names = asking.corpus.names
+    rows = [(words, by) for words, by, where in (asking.document(0.0) for _ in range(900)) if where == slice(None) and by is not None]
+    told = [(words, by) for words, by in rows if {*words} & {*names}]
+    own = [(words, [i for i, unit in enumerate(asking.unit) if np.array_equal(unit, by)]) for words, by in told]
+    own = [(words, found[0]) for words, found in own if found]
+    assert len(own) > 60
+    first = [next(word for word in words if word in names) == names[emotion] for words, emotion in own]
+    assert np.mean(first) == pytest.approx(0.8, abs=0.12)  # the planted confusions
+    assert not any(word.startswith(MARK) for words, _ in own for word in words)
+
+
+def test_half_of_them_are_moved_from_one_emotion_to_another(asking: Mover) -> None:
+    drawn = [asking.toward(3) for _ in range(400)]
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1.0)
+    others = [by for by in drawn if not np.array_equal(by, asking.unit[3])]
+    assert len(others) / len(drawn) == pytest.approx(CONTRASTED, abs=0.1)
+    contrasts = np.stack([asking.told[3] - row for k, row in enumerate(asking.told) if k != 3])
+    contrasts /= np.linalg.norm(contrasts, axis=1, keepdims=True)
+    assert {int((contrasts @ by).argmax()) for by in others} == set(range(len(contrasts)))
+    assert all((contrasts @ by).max() == pytest.approx(1.0) for by in others)
+
+
+@pytest.mark.parametrize("sure", [SURE[1], (0.5, 0.5)])
+def test_clauses_show_the_valence_always_and_arousal_and_shade_in_their_shares(sure: tuple[float, float]) -> None:
+    drawn = Corpus(load_emotions(), np.random.default_rng(8), sure=sure)
+    own = drawn.placed[drawn.names[4]]
+    shown = [drawn.feeling(4) for _ in range(4000)]
+    assert {feeling.valence for feeling in shown} == {own.valence}
+    assert np.mean([feeling.arousal == own.arousal for feeling in shown]) == pytest.approx(sure[0], abs=0.03)
+    assert np.mean([feeling.shade == own.shade for feeling in shown]) == pytest.approx(sure[1] + (1 - sure[1]) / 8, abs=0.03)
+    assert len({feeling.shade for feeling in shown}) == 8
+
+
+def test_where_clauses_are_sure_nothing_is_drawn_for_it() -> None:
+    drawn = corpus(9)
+    before = drawn.rng.bit_generator.state
+    assert drawn.feeling(4) == drawn.placed[drawn.names[4]]
+    assert drawn.rng.bit_generator.state == before
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_each_course_trains_and_comes_out_alike_from_a_seed(number: int) -> None:
     def trained() -> dict[str, torch.Tensor]:
         torch.manual_seed(5)
-        return dict(follow(build_model(SMALL, len(TOKENIZER)), SMALL, 2, seed=5, report=1).state_dict())
+        return dict(follow(build_model(SMALL, len(TOKENIZER)), SMALL, number, 2, seed=5, report=1).state_dict())
 
     torch.manual_seed(5)
     before, first, second = build_model(SMALL, len(TOKENIZER)).state_dict(), trained(), trained()
@@ -163,8 +214,26 @@ def test_the_course_trains_and_comes_out_alike_from_a_seed() -> None:
     assert not any(torch.equal(first[name], before[name].half().float()) for name in first if "norm" not in name)
 
 
-def test_only_the_reference_that_is_to_hold_every_claim_had_the_course() -> None:
+def test_only_the_reference_that_is_to_hold_every_claim_had_the_courses() -> None:
     assert [name for name, recipe in RECIPES.items() if recipe.moving] == ["reference-m"]
+    assert len(RECIPES["reference-m"].moving) == len(ASKED) == len(SURE)
+
+
+def test_a_recipe_takes_all_its_courses_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+
+    def course(model: Any, corpus: Corpus, drawn: Any, total: int, scale: float, label: str, report: int) -> Any:
+        taken.append(f"{label} {total} {corpus.sure}")
+        return model
+
+    monkeypatch.setattr(training, "course", course)
+    train(replace(SMALL, steps=3, acting=(4, 5), moving=(6, 7)))
+    assert taken == [
+        "small 3 (1.0, 1.0)",
+        *(f"small, acts {n} (1.0, 1.0)" for n in (4, 5)),
+        f"small, moved 6 {SURE[0]}",
+        f"small, moved 7 {SURE[1]}",
+    ]
 
 
 def test_sessions_show_half_of_what_is_felt_in_clauses_in_this_course_alone() -> None:
