@@ -96,3 +96,8 @@ def private(text: str) -> str:
 def called(name: str) -> str:
     """Return how records and lines call a model: a local folder by its last part, another name as it is, without what is private."""
     return shown(Path(name).resolve().name, LONGEST_NAME) if is_folder(name) else private(shown(name))
+
+
+def in_csv(cell: object) -> object:
+    """Return a cell of a CSV file, a text behind an apostrophe where a spreadsheet would take it for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cases.shown import in_markdown
+from cases.shown import in_csv, in_markdown
 from cases.versions import checkout
 from reports.blocks import listed
 from reports.command import target
@@ -152,7 +152,7 @@ def comma_separated(found: Sequence[Board]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: in_csv(cell) for name, cell in row.items()} for row in rows)
     return stream.getvalue()
 
 

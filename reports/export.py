@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cases.shown import in_csv
 from reports.command import CommandError, target
 from reports.junit import junit
 from reports.model_card import model_card
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not any(run.records for run in runs):
             raise CommandError(f"--format {arguments.format}: no run holds a record; accepted: runs with at least one")
         if arguments.format == "csv":
-            written = frame(runs).to_csv(index=False)
+            written = frame(runs).astype(object).map(in_csv).to_csv(index=False)
         elif arguments.output is None:
             raise CommandError("--format parquet: not for a terminal; accepted: with --output FILE")
         else:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from cases.shown import printable
+from cases.shown import in_csv, printable
 from reports.blocks import listed
 from reports.details import figure, table
 from reports.ladder import SIZE, SKILL, Ladder, Line, name_of
@@ -203,5 +203,6 @@ def as_csv(found: Scale) -> str:
     rows.writerow(["claim", "quantity", "model", "parameters", "against", "x", "value", "low", "high"])
     for line in found.lines:
         for p in line.points:
-            rows.writerow([line.claim, line.quantity, p.model, p.parameters, line.against, p.x, p.value, p.low, p.high])
+            cells = [line.claim, line.quantity, p.model, p.parameters, line.against, p.x, p.value, p.low, p.high]
+            rows.writerow([in_csv(cell) for cell in cells])
     return target.getvalue()

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from cases.shown import in_csv
 from reports.__main__ import main
 from reports.export import frame
 from reports.junit import junit
@@ -41,6 +42,20 @@ def test_a_table_has_a_row_per_record_with_absent_figures_empty(tmp_path: Path, 
         assert rows.loc["chat", ["value", "skill", "net_value", "risk", "n"]].isna().all()
         assert set(found["model"]) == {"tiny"}
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")]
+
+
+def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = '=HYPERLINK("http://x")'
+    run = replace(RUN, subject={**RUN.subject, "model": odd})
+    for name in ("odd", "plain"):
+        (tmp_path / name).mkdir()
+    runs = [write_run(tmp_path / "odd", run), write_run(tmp_path / "plain", RUN)]
+    for words in (["export", *map(str, runs), "--format", "csv"], ["leaderboard", *map(str, runs), "--format", "csv"]):
+        main(words)
+        found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+        assert set(found["model"]) == {f"'{odd}", "tiny"}, words
+        assert not [c for c in found if found[c].astype(str).str.startswith(("=", "+", "@", "\t")).any()]
+    assert [in_csv(cell) for cell in ("-1+1", -1.5, "+x", "a=b", None)] == ["'-1+1", -1.5, "'+x", "a=b", None]
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])

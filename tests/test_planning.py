@@ -13,8 +13,9 @@ import transformers
 from transformers import LlamaConfig
 
 from cases.claims import load_claims
+from cases.stimuli import load_stimuli
 from fixtures import bench as benches
-from fixtures.activations import recording
+from fixtures.activations import BUDGET, recording
 from fixtures.bench import build
 from fixtures.blocks import BlocksError
 from fixtures.calibration.__main__ import run_options
@@ -78,6 +79,16 @@ def test_the_plan_of_a_family_is_what_then_passes_through_the_model(monkeypatch:
             __import__(f"fixtures.{instrument}", fromlist=["measure"]).measure(real, case)
     assert told_plan.total.model.below == sum(seen)
     assert told_plan.total.twins.below > 0
+
+
+@pytest.mark.parametrize("size", ["2", "auto"])
+def test_the_memory_of_a_batch_is_that_of_the_size_that_was_asked_for(size: str) -> None:
+    options = run_options("quick")
+    options.batch_size = size
+    found = plan("reference-xxs", options, chosen("geometry"))
+    longest = max(len(passage.text.split()) for passage in load_stimuli("world").passages("implicit"))
+    assert found.batch == (BUDGET["cpu"] if size == "auto" else 2 * longest)
+    assert f"a batch of {found.batch:,} tokens" in found.text()
 
 
 def test_what_two_families_share_is_counted_once() -> None:
