@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cases.shown import is_file, shown, unusable
+from cases.shown import is_file, is_folder, shown, unusable
 
 pytest_plugins = ["fixtures.plugin", "reports.plugin"]
 
@@ -232,7 +232,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if vectors:
         config.option.model = [Path(vectors).stem]
         return
-    config.option.model = list(dict.fromkeys(config.getoption("--model") or ["reference"]))
+    config.option.model = distinct(config.getoption("--model") or ["reference"])
+
+
+def distinct(models: list[str]) -> list[str]:
+    """Return the models without repeats; a folder may be spelled in several ways, and the first counts."""
+    found: dict[str, str] = {}
+    for name in models:
+        found.setdefault(os.path.realpath(name) if is_folder(name) else name, name)
+    return list(found.values())
 
 
 @pytest.hookimpl(tryfirst=True)

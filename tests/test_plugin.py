@@ -87,6 +87,14 @@ def test_collection_imports_no_torch_and_a_repeated_model_counts_once() -> None:
     assert ["gpt2" in line for line in ids] == sorted("gpt2" in line for line in ids)
 
 
+def test_a_folder_counts_once_however_it_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    spelled = [f"{tmp_path}/model", f"{tmp_path}/model/", f"{tmp_path}/model/../model"]
+    done = suite("--collect-only", "-q", *(f"--model={name}" for name in spelled), *CANNED)
+    ids = [line for line in done.stdout.splitlines() if "::" in line]
+    assert len(ids) == len(set(ids)) == sum(path.read_text("utf-8").count("[[case]]") for path in (ROOT / "cases").glob("*.toml"))
+
+
 def test_hypothesis_is_not_imported_to_say_that_it_has_nothing_to_say() -> None:
     done = suite("--collect-only", "-q", *CANNED, PYTEST_DISABLE_PLUGIN_AUTOLOAD="")
     assert done.returncode == 0
