@@ -14,8 +14,8 @@ from reports.scores import Score, families, risk, score, verdict_counts
 
 MARKS = {"supported": "+", "refuted": "-", "inconclusive": "?", "reported": " ", "not applicable": "/", "error": "!"}
 NOTICE = (
-    "This is a reference model: trained by this project on text with planted feelings, and judged on stimuli of that world, "
-    "not on the English ones. It checks the suite and is no evidence about language models."
+    "Judged on stimuli of the planted world, not on the English ones: this is a reference model, trained by this project on text with "
+    "planted feelings, or one with their vocabulary. It checks the suite and is no evidence about language models."
 )
 
 NONE: Mapping[str, str] = {}
