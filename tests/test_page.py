@@ -110,7 +110,7 @@ def test_tables_have_captions_and_scopes_and_headings_skip_no_level() -> None:
     [
         ({"complete": False, "incomplete_because": ("--limit 2",)}, "--limit 2"),
         ({"suite": {"version": "1", "commit": None, "dirty": True}}, "changed since its commit"),
-        ({"subject": {**small_run().subject, "stimuli": "world"}}, "A reference model"),
+        ({"subject": {**small_run().subject, "stimuli": "world"}}, "The planted world"),
     ],
 )
 def test_what_lowers_trust_is_said_on_top(changes: dict[str, Any], said: str) -> None:
