@@ -236,6 +236,15 @@ def test_a_recipe_takes_all_its_courses_in_turn(monkeypatch: pytest.MonkeyPatch)
     ]
 
 
+def test_each_course_names_in_its_share_and_draws_from_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Mover] = []
+    monkeypatch.setattr(training, "course", lambda model, *rest: model)
+    monkeypatch.setattr(training, "Mover", lambda *given: made.append(Mover(*given)) or made[-1])
+    train(replace(SMALL, steps=1, acting=(), moving=(1, 1)))
+    assert [one.asked for one in made] == [*ASKED]
+    assert made[0].corpus.rng.bit_generator.state != made[1].corpus.rng.bit_generator.state
+
+
 def test_sessions_show_half_of_what_is_felt_in_clauses_in_this_course_alone() -> None:
     names = {*corpus().names}
     shares = {}

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def test_every_format_has_the_planted_slope(paths: list[str], capsys: pytest.Cap
         shown = told(capsys, *paths, "--format", style)
         assert "0.100 [0.100, 0.100]" in shown
         assert "Nothing here is a verdict." in shown
+
+
+def test_a_models_name_is_no_formula_in_the_table(paths: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "odd").mkdir()
+    first = ALL[0]
+    odd = replace(first, subject={**first.subject, "model": "=1+1"})
+    rows = list(csv.DictReader(io.StringIO(told(capsys, str(write_run(tmp_path / "odd", odd)), *paths[1:], "--format", "csv"))))
+    assert "'=1+1" in {row["model"] for row in rows}
+    assert "=1+1" not in {row["model"] for row in rows}
 
 
 def test_three_models_are_refused_with_what_was_left_out(paths: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
