@@ -362,6 +362,20 @@ def test_draws_of_an_earlier_table_stand_if_weights_versions_and_numbers_are_the
     assert drawn_before({**told, "cases": {name: {**row, "version": None} for name, row in told["cases"].items()}}, SOURCE, {}) == {}
 
 
+def test_a_case_that_applies_to_no_draw_is_not_drawn_again_and_stays_out_of_the_table() -> None:
+    none = [Draw("m", "a/b", seed, "not applicable") for seed in range(5, 15)]
+    some = [Draw("m", "c/d", seed, "not applicable" if seed < 14 else "refuted") for seed in range(5, 15)]
+    short = [Draw("m", "e/f", seed, "not applicable") for seed in range(5, 14)]
+    now = {"a/b": "1", "c/d": "1", "e/f": "1"}
+    table = Calibration([], [], [*none, *some, *short], [], (), SOURCE, now)
+    told = json.loads(json.dumps(table.plain()))
+    assert drawn_before(told, SOURCE, now) == {"a/b": Rate(0, 0)}
+    assert drawn_before(told, SOURCE, {**now, "a/b": "2"}) == {}
+    joined = Calibration([], [], [*some, *short], [], (), SOURCE, now, {"a/b": Rate(0, 0)})
+    assert (joined.plain(), joined.markdown(), joined.families()) == (table.plain(), table.markdown(), table.families())
+    assert joined.cases == ["c/d"]
+
+
 def test_draws_of_an_earlier_table_count_as_its_own() -> None:
     some = [Draw("m", "a/b", seed, "supported" if seed < 7 else "refuted") for seed in range(5, 15)]
     more = [Draw("m", "c/d", seed, "refuted") for seed in range(5, 15)]
