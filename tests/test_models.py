@@ -90,6 +90,14 @@ def torn(folder: Path) -> Path:
     return folder
 
 
+def torn_shard(folder: Path) -> Path:
+    transformers.AutoModelForCausalLM.from_config(config("llama")).save_pretrained(folder, max_shard_size="60KB")
+    tokenizer().save_pretrained(folder)
+    last = max(folder.glob("*.safetensors"))
+    last.write_bytes(last.read_bytes()[:-1])
+    return folder
+
+
 def incomplete(folder: Path) -> Path:
     return rewrite(save(folder), num_hidden_layers=LAYERS + 1)
 
@@ -108,7 +116,7 @@ def few_embeddings(folder: Path) -> Path:
     return folder
 
 
-BY_CONFIGURATION = {
+BY_FILES = {
     missing: "no such folder, and the hub does not have it or cannot be reached",
     bare: "the folder has no config.json",
     a_file: "the folder has no config.json",
@@ -117,14 +125,15 @@ BY_CONFIGURATION = {
     pickled: "it has no safetensors weights",
     unknown: "model type `zork`",
     broken_config: "not a valid JSON file",
+    torn: "model.safetensors cannot be read (",
+    torn_shard: "model-00003-of-00003.safetensors cannot be read (",
+    speechless: "its tokenizer does not load",
+    speechless_gpt2: "its tokenizer has no vocabulary",
 }
 BY_LOADING = {
     masked_unnamed: "BertLMHeadModel is not causal",
-    torn: "SafetensorError",
     incomplete: "its weights lack model.layers.3.input_layernorm.weight and 8 more",
     few_embeddings: f"its tokenizer has tokens up to {VOCABULARY - 1}, and it has embeddings up to {VOCABULARY - 10}",
-    speechless: "its tokenizer does not load",
-    speechless_gpt2: "its tokenizer has no vocabulary",
 }
 
 
@@ -136,7 +145,7 @@ def one_line(error: ModelError, start: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("look", [checked, loaded])
-@pytest.mark.parametrize(("make", "reason"), BY_CONFIGURATION.items(), ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(("make", "reason"), BY_FILES.items(), ids=lambda x: getattr(x, "__name__", ""))
 def test_what_cannot_be_judged_is_refused_in_one_line_before_and_at_loading(tmp_path: Path, make: Any, reason: str, look: Any) -> None:
     name = make(tmp_path / "subject")
     with pytest.raises(ModelError) as caught:
