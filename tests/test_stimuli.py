@@ -22,7 +22,7 @@ from fixtures.bench import chosen_stimuli
 from fixtures.reference import stimuli as writer
 from fixtures.reference.acts import ASSISTANT, END, USER
 from fixtures.reference.corpus import MARK, Corpus
-from fixtures.reference.world import MOTIONS, PARTS, reserved
+from fixtures.reference.world import BAD, GOOD, LOUD, MOTIONS, PARTS, QUIET, reserved
 from fixtures.statistics import auroc
 from fixtures.text_twin import tfidf
 from fixtures.vectors import folds_of, held_out_projections
@@ -367,3 +367,17 @@ def test_pairs_that_ask_about_valence_have_one_shade_so_that_no_shade_stands_for
                 (PARTS.index(part) + MOTIONS.index(motion)) % 8 for part, motion in pairwise(told) if part in PARTS and motion in MOTIONS
             }
             assert shades == {shade}, pair.id
+
+
+@pytest.mark.parametrize(
+    ("contrast", "twice"), [("fear_anger", {"shade"}), ("fear_sadness", {"stir", "shade"}), ("fear_excitement", set())]
+)
+def test_what_fear_and_its_neighbours_differ_in_is_told_twice_and_on_both_sides_in_one_order(contrast: str, twice: set[str]) -> None:
+    kinds = dict.fromkeys([*GOOD, *BAD], "worth") | dict.fromkeys([*LOUD, *QUIET], "stir") | dict.fromkeys(PARTS, "shade")
+    orders = set()
+    for pair in load_stimuli("world").pairs[contrast]:
+        first, second = (tuple(kinds[clause.split()[1]] for clause in text.split(" . ")) for text in (pair.first, pair.second))
+        assert first == second, pair.id
+        assert Counter(first) == {kind: 1 + (kind in twice) for kind in ("worth", "stir", "shade")}, pair.id
+        orders.add(first)
+    assert len(orders) > 3  # they are no mark of the contrast
