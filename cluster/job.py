@@ -99,7 +99,7 @@ def identity(given: str) -> tuple[str, str | None, str]:
     """
     path = Path(given)
     if given.strip() and path.is_dir():
-        from fixtures.models import folder_hash
+        from fixtures.checkpoints import folder_hash
 
         return path.resolve().name, folder_hash(path), str(path.resolve())
     if path.is_absolute() or given.startswith((".", "~")) or not given.split("@")[0].strip():

@@ -46,7 +46,7 @@ BY_INSTRUMENT = {
 }
 STUBS = (
     "activations", "vectors", "text_twin", "steering", "scoring", "generation", "directions", "sweeps", "leanings", "sampled",
-    "reading.actions", "reading.solutions", "judges", "bradley_terry", "models", "placement", "bench", *BY_INSTRUMENT,
+    "reading.actions", "reading.solutions", "judges", "bradley_terry", "checkpoints", "models", "placement", "bench", *BY_INSTRUMENT,
 )  # fmt: skip
 MEASURED: list[str] = []
 """What was measured in this process, in order; CANNED_KILLED_AFTER measurements it kills itself as nothing can be caught."""
@@ -103,7 +103,7 @@ def build(name: str, options: Any, *, write: Any = None, tell: Any = None) -> Be
 
 def check(name: str, **options: Any) -> None:
     if name == "missing":
-        raise sys.modules["fixtures.models"].ModelError(f"--model {name}: no such folder; accepted: a folder")
+        raise sys.modules["fixtures.checkpoints"].ModelError(f"--model {name}: no such folder; accepted: a folder")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -25,7 +25,8 @@ from fixtures import cache as module
 from fixtures import lens, separation
 from fixtures.bench import Bench, Settings
 from fixtures.cache import Cache, cache_folder, code_hash, content_hash, identity, tokenizer_hash
-from fixtures.models import Subject, folder_hash
+from fixtures.checkpoints import folder_hash
+from fixtures.models import Subject
 from fixtures.verdicts import builtin
 from tests.planted import few_stimuli
 from tests.tiny import SENTENCES, build, save, tiny, tokenizer

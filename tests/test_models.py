@@ -9,17 +9,8 @@ import torch
 import transformers
 
 from cases.shown import called
-from fixtures.models import (
-    ModelError,
-    check,
-    choose_device,
-    choose_dtype,
-    encode,
-    folder_hash,
-    load,
-    split_revision,
-    untrained_twin,
-)
+from fixtures.checkpoints import ModelError, folder_hash, split_revision
+from fixtures.models import check, choose_device, choose_dtype, encode, load, untrained_twin
 from tests.tiny import LAYERS, SENTENCES, VOCABULARY, WIDTH, build, config, lively, logits, save, tiny, tokenizer, tokens
 
 

@@ -19,7 +19,7 @@ from fixtures.activations import BUDGET, recording
 from fixtures.bench import build
 from fixtures.blocks import BlocksError
 from fixtures.calibration.__main__ import run_options
-from fixtures.models import ModelError
+from fixtures.checkpoints import ModelError
 from fixtures.planning import BLOCKS, Counter, Passed, Shape, amount, miniature, plan, shape_of, told
 from fixtures.plugin import instrument_of
 from tests.tiny import ARCHITECTURES, VOCABULARY, config, tokenizer

@@ -24,8 +24,9 @@ from cases.emotions import load_emotions
 from cases.passages import PassagesError, read_passages
 from cases.shown import private, shown, unusable
 from fixtures.bench import Settings
+from fixtures.checkpoints import ModelError
 from fixtures.exchange import MOST_BYTES, VectorsError, export, read_vectors
-from fixtures.models import ModelError, check, load
+from fixtures.models import check, load
 from reports.store import run_folder, slug
 from tests.fuzz import bounded
 from tests.odd import all_nan, folder
