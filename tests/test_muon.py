@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fixtures.reference import Recipe, build_model
 from fixtures.reference.muon import Muon, orthogonalised
+from fixtures.reference.train import PEAK, PEAK_OTHERS, optimisers
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -45,3 +47,12 @@ def test_a_matrix_without_a_gradient_stays() -> None:
     still = torch.nn.Parameter(torch.ones(2, 3))
     Muon([still], lr=0.1, weight_decay=0.5).step()
     assert torch.equal(still, torch.ones(2, 3))
+
+
+def test_the_matrices_of_the_blocks_are_trained_with_it_and_all_else_is_not() -> None:
+    model = build_model(Recipe("small", 1, 16, 1), 40)
+    matrices, others = optimisers(model, 0.5)
+    assert type(matrices) is Muon
+    assert (matrices.param_groups[0]["lr"], others.param_groups[0]["lr"]) == (PEAK / 2, PEAK_OTHERS / 2)
+    assert {id(p) for p in matrices.param_groups[0]["params"]} == {id(p) for p in model.model.layers.parameters() if p.ndim == 2}
+    assert sum(len(used.param_groups[0]["params"]) for used in (matrices, others)) == len(list(model.parameters()))
