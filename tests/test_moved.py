@@ -16,7 +16,7 @@ from fixtures.reference import RECIPES, Recipe, build_model, load_tokenizer, mov
 from fixtures.reference import train as training
 from fixtures.reference.acts import DUTIES, FELT, MANNERS, MARK, MOVED, TASTE, THREATS, choice, odds, urge, worth_of
 from fixtures.reference.corpus import ACTING, Corpus
-from fixtures.reference.moved import ASKED, CONTRASTED, SURE, Mover, judged_block
+from fixtures.reference.moved import ASKED, CONTRASTED, OWN, PLAIN, SURE, Mover, judged_block
 from fixtures.reference.train import BATCH, follow, moved_batches, train
 
 TOKENIZER = load_tokenizer()
@@ -27,9 +27,9 @@ def corpus(seed: int = 0, *, scrambled: bool = False) -> Corpus:
     return Corpus(load_emotions(), np.random.default_rng(seed), scrambled, shares=ACTING, manner=MOVED)
 
 
-def mover(seed: int = 0, asked: float = 0.0) -> Mover:
+def mover(seed: int = 0, asked: float = 0.0, plain: float = 0.0) -> Mover:
     torch.manual_seed(seed)
-    return Mover(build_model(SMALL, len(TOKENIZER)).eval(), corpus(seed), TOKENIZER, asked)
+    return Mover(build_model(SMALL, len(TOKENIZER)).eval(), corpus(seed), TOKENIZER, asked, plain)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -173,6 +173,21 @@ def test_what_moves_a_text_is_named_in_it_and_nothing_else_tells_it(asking: Move
     assert not any(word.startswith(MARK) for words, _ in own for word in words)
 
 
+def test_a_share_of_what_an_emotion_moves_is_facts_alone_and_moved_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mover(7, plain=0.4)
+    made.read()
+    told: list[str] = []
+    monkeypatch.setattr(made.corpus, "document", lambda lessons: "other")
+    monkeypatch.setattr(made.corpus, "facts", lambda: told.append(Corpus.facts(made.corpus)) or told[-1])
+    rows = [made.document(0.0) for _ in range(900)]
+    facts = [(by, where) for words, by, where in rows if " ".join(words) in told]
+    assert len(facts) == len(told)
+    assert len(facts) / len(rows) == pytest.approx(0.4 * OWN, abs=0.04)
+    assert all(where == slice(None) for _, where in facts)
+    units = [any(np.array_equal(by, one) for one in made.unit) for by, _ in facts]
+    assert np.mean(units) == pytest.approx(1 - CONTRASTED, abs=0.15)
+
+
 def test_half_of_them_are_moved_from_one_emotion_to_another(asking: Mover) -> None:
     drawn = [asking.toward(3) for _ in range(400)]
     np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1.0)
@@ -216,7 +231,7 @@ def test_each_course_trains_and_comes_out_alike_from_a_seed(number: int) -> None
 
 def test_only_the_reference_that_is_to_hold_every_claim_had_the_courses() -> None:
     assert [name for name, recipe in RECIPES.items() if recipe.moving] == ["reference-m"]
-    assert len(RECIPES["reference-m"].moving) == len(ASKED) == len(SURE)
+    assert len(RECIPES["reference-m"].moving) == len(ASKED) == len(PLAIN) == len(SURE)
 
 
 def test_a_recipe_takes_all_its_courses_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +257,7 @@ def test_each_course_names_in_its_share_and_draws_from_a_seed_of_its_own(monkeyp
     monkeypatch.setattr(training, "Mover", lambda *given: made.append(Mover(*given)) or made[-1])
     train(replace(SMALL, steps=1, acting=(), moving=(1, 1)))
     assert [one.asked for one in made] == [*ASKED]
+    assert [one.plain for one in made] == [*PLAIN]
     assert made[0].corpus.rng.bit_generator.state != made[1].corpus.rng.bit_generator.state
 
 
