@@ -21,7 +21,7 @@ from fixtures.bench import Bench, Settings
 from fixtures.generation import write
 from fixtures.memory import Memory, attempt, bytes_per_token, in_parts, out_of_memory, tokens_that_fit
 from fixtures.models import Subject, encode, special_ids
-from fixtures.scoring import WAYS, continuations, plan_logprobs, word_logprobs
+from fixtures.scoring import WAYS, continuations, plan_logprobs, plans_logprobs, word_logprobs
 from fixtures.side_effects import steered_nll
 from tests.planted import few_stimuli
 from tests.runs import ROOT
@@ -142,6 +142,21 @@ def test_steered_words_are_those_of_a_model_with_room(way: str) -> None:
     expected, subject = scored(fresh()), fresh()
     length = len(encode(subject, SENTENCES[0])) + 8
     with holding(subject, 3 * length):
+        np.testing.assert_allclose(scored(subject), expected, atol=1e-4)
+    assert 1 <= subject.memory.most["steered rows"] < 9
+
+
+def test_prompts_that_share_a_beginning_are_those_of_a_model_with_room() -> None:
+    vectors, plans = (
+        directions(9),
+        [continuations(tiny("llama"), SENTENCES[0] + end, ("glad", "angry")) for end in ("", " and then", " and")],
+    )
+
+    def scored(subject: Subject) -> list[np.ndarray]:
+        return plans_logprobs(subject, plans, layer=0, vectors=vectors)
+
+    expected, subject = scored(fresh()), fresh()
+    with holding(subject, 3 * (len(plans[1].prompt) + 8)):
         np.testing.assert_allclose(scored(subject), expected, atol=1e-4)
     assert 1 <= subject.memory.most["steered rows"] < 9
 

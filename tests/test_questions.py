@@ -191,8 +191,9 @@ def test_praise_that_rises_only_as_scorn_does_or_does_not_rise_at_all_is_no_flat
     def logprobs(bench: Bench, asked: Sequence[Question], rows: np.ndarray) -> np.ndarray:
         """Return log-probabilities that only the row of the case shifts; where random directions shift nothing, a tie counts half."""
         scored = np.zeros((len(asked), 1 + len(rows), 2))
-        tone = next(t for t in shifted if all(q.options[0].strip() in {getattr(r, t) for r in FEW.reviews} for q in asked))
-        scored[:, 1 + conditions(bench, case).at("happy", STRENGTH), 0] = shifted[tone]
+        texts = {tone: {getattr(review, tone) for review in FEW.reviews} for tone in shifted}
+        tones = [next(tone for tone in shifted if question.options[0].strip() in texts[tone]) for question in asked]
+        scored[:, 1 + conditions(bench, case).at("happy", STRENGTH), 0] = [shifted[tone] for tone in tones]
         return scored
 
     monkeypatch.setattr(sycophancy, "logprobs", logprobs)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fixtures import scoring
+from fixtures.activations import ContextError
 from fixtures.blocks import hidden
 from fixtures.models import Subject
 from fixtures.reference import load_tokenizer
@@ -146,6 +147,73 @@ def test_the_tokens_that_a_mask_spares_are_spared_in_every_way() -> None:
         np.testing.assert_allclose(found, plain, atol=1e-4)
     everywhere = scoring.plan_logprobs(subject, plan, layer=1, vectors=vectors, way="grouped")
     assert np.abs(everywhere - plain).max() > 0.01
+
+
+STARTS = (
+    "The boy sat down and felt",
+    "The boy sat down",
+    "The boy was afraid",
+    "The boy sat down and felt",
+    "A girl",
+    "The boy sat down and",
+)
+
+
+def halves(subject: Subject) -> list[Tensor | None]:
+    """Return masks for STARTS that differ where texts are alike: all, then the second half, then the first token."""
+    lengths = [len(continuations(subject, start, SINGLE).prompt) for start in STARTS]
+    kinds = (lambda n: None, lambda n: (torch.arange(n) >= n // 2).float(), lambda n: (torch.arange(n) == 0).float())
+    return [kinds[i % 3](n) for i, n in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_prompts_that_begin_alike_score_together_what_they_score_alone(architecture: str, masked: bool) -> None:
+    subject, vectors = tiny(architecture), directions(3)
+    plans = [continuations(subject, start, (*WORDS, "old")[i % 3 :]) for i, start in enumerate([LONG, *STARTS])]
+    masks = [None, *(halves(subject) if masked else [None] * len(STARTS))]
+    found = scoring.plans_logprobs(subject, plans, layer=1, vectors=vectors, masks=masks)
+    for each, plan, mask in zip(found, plans, masks, strict=True):
+        expected = scoring.plan_logprobs(subject, plan, layer=1, vectors=vectors, mask=mask, way="plain")
+        np.testing.assert_allclose(each, expected, rtol=1e-5, atol=1e-4)
+
+
+def runs(subject: Subject, plans: list[Continuations], masks: list[Tensor | None]) -> int:
+    """Return how many tokens of prompts go through the first block; the words have one token each."""
+    passes: list[int] = []
+    handle = subject.blocks[0].register_forward_hook(lambda _m, _a, out: passes.append(hidden(out).shape[1]))
+    scoring.plans_logprobs(subject, plans, layer=1, vectors=directions(2), way="grouped", masks=masks)
+    handle.remove()
+    return sum(passes)
+
+
+def test_what_prompts_begin_with_alike_and_steered_alike_runs_once() -> None:
+    subject = tiny("llama")
+    plans = [continuations(subject, start, SINGLE[:1]) for start in STARTS]
+    prompts = [plan.prompt for plan in plans]
+    for masks in ([None] * len(plans), halves(subject)):
+        rows = [scoring.told(plan, mask) for plan, mask in zip(plans, masks, strict=True)]
+        beginnings = {row[: k + 1] for row in rows for k in range(len(row))}
+        # a prompt that is another's beginning, or comes again, still has its last token run for the logits after it
+        again = len(rows) - len({*rows}) + sum(any(row != other and other[: len(row)] == row for other in rows) for row in {*rows})
+        assert len(beginnings) <= runs(subject, plans, masks) <= len(beginnings) + again
+    assert runs(subject, plans, [None] * len(plans)) < runs(subject, plans, halves(subject)) < sum(map(len, prompts))
+
+
+def test_the_progress_of_prompts_counts_what_is_run() -> None:
+    subject, counted = tiny("llama"), []
+    plans = [continuations(subject, start, SINGLE[:1]) for start in STARTS]
+    scoring.plans_logprobs(subject, plans, layer=1, vectors=directions(2), way="grouped", progress=counted.append)
+    assert sum(counted) == 2 * runs(subject, plans, [None] * len(plans))
+
+
+def test_one_plan_that_is_too_long_for_the_context_raises_before_any_is_run() -> None:
+    subject = tiny("llama")
+    plans = [continuations(subject, start, SINGLE) for start in (LONG, " ".join([LONG] * 9))]
+    handle = subject.blocks[0].register_forward_hook(lambda *_: pytest.fail("a prompt was run"))
+    with pytest.raises(ContextError, match=f"the context of llama holds {subject.context}"):
+        scoring.plans_logprobs(subject, plans, layer=1, vectors=directions(2), way="grouped")
+    handle.remove()
 
 
 def test_no_fast_way_is_taken_where_the_result_depends_on_the_number_of_rows() -> None:
