@@ -18,10 +18,11 @@ import torch
 from fixtures import memory
 from fixtures.activations import TOKENS, batches, capture, pooling_weights, residual_norms
 from fixtures.bench import Bench, Settings
+from fixtures.continuations import continuations
 from fixtures.generation import write
 from fixtures.memory import Memory, attempt, bytes_per_token, in_parts, out_of_memory, tokens_that_fit
 from fixtures.models import Subject, encode, special_ids
-from fixtures.scoring import WAYS, continuations, plan_logprobs, plans_logprobs, word_logprobs
+from fixtures.scoring import WAYS, plan_logprobs, plans_logprobs, word_logprobs
 from fixtures.side_effects import steered_nll
 from tests.planted import few_stimuli
 from tests.runs import ROOT
@@ -153,7 +154,7 @@ def test_prompts_that_share_a_beginning_are_those_of_a_model_with_room() -> None
     )
 
     def scored(subject: Subject) -> list[np.ndarray]:
-        return plans_logprobs(subject, plans, layer=0, vectors=vectors)
+        return plans_logprobs(subject, plans, layer=0, vectors=vectors, masks=[None] * 3)
 
     expected, subject = scored(fresh()), fresh()
     with holding(subject, 3 * (len(plans[1].prompt) + 8)):

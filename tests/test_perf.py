@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fixtures.activations import capture
+from fixtures.continuations import continuations
 from fixtures.models import encode
 from fixtures.perf import capturing, costs, overhead, report, scores, warm
 from fixtures.perf.__main__ import options
@@ -22,7 +23,7 @@ from fixtures.perf.resident import peak_bytes
 from fixtures.perf.section import MISSED, REACHED, Goal, Section, exponent, seconds, times, why
 from fixtures.perf.timings import Slope, Spread, Timings, interleaved, log_log_slope, spread
 from fixtures.reference import REFERENCES
-from fixtures.scoring import continuations, word_logprobs
+from fixtures.scoring import word_logprobs
 from tests import tiny
 
 

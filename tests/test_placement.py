@@ -19,9 +19,10 @@ import torch
 from fixtures.activations import capture, embeddings, residual_norms
 from fixtures.checkpoints import ModelError
 from fixtures.generation import exact_way, write
+from fixtures.lens import lens_logits
 from fixtures.models import Subject, check, encode, load, untrained_twin
 from fixtures.placement import Placement, PlacementError, placement_of
-from fixtures.scoring import WAYS, fastest_way, lens_logits, word_logprobs
+from fixtures.scoring import WAYS, fastest_way, word_logprobs
 from fixtures.steering import steer
 from tests.runs import ROOT
 from tests.tiny import SENTENCES, VOCABULARY, directions, save

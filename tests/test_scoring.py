@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -11,27 +8,12 @@ from torch import Tensor
 from fixtures import scoring
 from fixtures.activations import ContextError
 from fixtures.blocks import hidden
+from fixtures.continuations import Continuations, continuations
 from fixtures.models import Subject
-from fixtures.reference import load_tokenizer
-from fixtures.scoring import (
-    WAYS,
-    Continuations,
-    continuations,
-    continuing,
-    fastest_way,
-    final_gain,
-    following,
-    frame_logprobs,
-    lens_logits,
-    surface_variants,
-    top_words,
-    word_logprobs,
-)
-from tests.odd import bytewise, lettered, prefixed
+from fixtures.scoring import WAYS, fastest_way, frame_logprobs, word_logprobs
 from tests.tiny import (
     ARCHITECTURES,
     LAYERS,
-    ONE_PLUS,
     SEVERAL,
     SINGLE,
     WIDENS,
@@ -39,11 +21,9 @@ from tests.tiny import (
     build,
     config,
     directions,
-    final_norm,
     logits,
     pushed,
     tiny,
-    tokenizer,
 )
 
 PROMPT = "The boy sat down and felt"
@@ -64,25 +44,6 @@ def teacher_forced(subject: Subject, prompt: str, word: str) -> float:
 
 def probabilities_of(subject: Subject, prefix: str) -> Tensor:
     return torch.softmax(logits(subject, torch.tensor([subject.tokenizer(prefix)["input_ids"]])).double()[0, -1], -1)
-
-
-class Tokens:
-    """A tokenizer that knows the texts it is told, 0 being special and 1 a blank."""
-
-    all_special_ids = (0,)
-
-    def __init__(self, known: dict[str, list[int]]) -> None:
-        self.known = known
-
-    def __call__(self, text: str) -> dict[str, Any]:
-        return {"input_ids": self.known[text]}
-
-    def decode(self, ids: list[int]) -> str:
-        return "".join(" " if i == 1 else str(i) for i in ids)
-
-
-def knowing(known: dict[str, list[int]]) -> Subject:
-    return replace(tiny("llama"), tokenizer=Tokens(known))
 
 
 def test_the_words_of_these_tests_have_the_token_counts_they_are_meant_to_have() -> None:
@@ -192,7 +153,7 @@ def test_what_prompts_begin_with_alike_and_steered_alike_runs_once() -> None:
     plans = [continuations(subject, start, SINGLE[:1]) for start in STARTS]
     prompts = [plan.prompt for plan in plans]
     for masks in ([None] * len(plans), halves(subject)):
-        rows = [scoring.told(plan, mask) for plan, mask in zip(plans, masks, strict=True)]
+        rows = [scoring.steered_prompt(plan, mask) for plan, mask in zip(plans, masks, strict=True)]
         beginnings = {row[: k + 1] for row in rows for k in range(len(row))}
         # a prompt that is another's beginning, or comes again, still has its last token run for the logits after it
         again = len(rows) - len({*rows}) + sum(any(row != other and other[: len(row)] == row for other in rows) for row in {*rows})
@@ -203,7 +164,9 @@ def test_what_prompts_begin_with_alike_and_steered_alike_runs_once() -> None:
 def test_the_progress_of_prompts_counts_what_is_run() -> None:
     subject, counted = tiny("llama"), []
     plans = [continuations(subject, start, SINGLE[:1]) for start in STARTS]
-    scoring.plans_logprobs(subject, plans, layer=1, vectors=directions(2), way="grouped", progress=counted.append)
+    scoring.plans_logprobs(
+        subject, plans, layer=1, vectors=directions(2), masks=[None] * len(plans), way="grouped", progress=counted.append
+    )
     assert sum(counted) == 2 * runs(subject, plans, [None] * len(plans))
 
 
@@ -212,7 +175,7 @@ def test_one_plan_that_is_too_long_for_the_context_raises_before_any_is_run() ->
     plans = [continuations(subject, start, SINGLE) for start in (LONG, " ".join([LONG] * 9))]
     handle = subject.blocks[0].register_forward_hook(lambda *_: pytest.fail("a prompt was run"))
     with pytest.raises(ContextError, match=f"the context of llama holds {subject.context}"):
-        scoring.plans_logprobs(subject, plans, layer=1, vectors=directions(2), way="grouped")
+        scoring.plans_logprobs(subject, plans, layer=1, vectors=directions(2), masks=[None, None], way="grouped")
     handle.remove()
 
 
@@ -258,139 +221,11 @@ def test_a_special_token_before_the_prompt_is_kept_and_never_scored() -> None:
     np.testing.assert_allclose(word_logprobs(subject, PROMPT, WORDS)[0], [teacher_forced(subject, PROMPT, w) for w in WORDS], atol=1e-4)
 
 
-def test_surface_variants_follow_a_space_in_lower_case_and_capitalised() -> None:
-    assert surface_variants("at ease") == (" at ease", " At ease")
-
-
-def test_trailing_special_tokens_are_dropped_and_variants_that_come_out_alike_count_once() -> None:
-    subject = knowing({"I am": [0, 5, 6, 0], "I am ill": [0, 5, 6, 7, 8, 0], "I am Ill": [0, 5, 6, 7, 8, 0]})
-    assert continuations(subject, "I am", ["ill"]) == Continuations((0, 5, 6), (((7, 8),),))
-
-
-def test_a_variant_that_merges_with_the_prompt_is_tokenised_after_another_text() -> None:
-    subject = knowing({"I am": [0, 5, 6], "I am ill": [0, 5, 9, 4], "\n": [0, 2], "\n ill": [0, 2, 7], "I am Ill": [0, 5, 6, 8]})
-    assert continuations(subject, "I am", ["ill"]) == Continuations((0, 5, 6), (((7,), (8,)),))
-
-
-def test_a_text_that_merges_with_every_other_is_tokenised_alone_without_a_bare_blank() -> None:
-    merging = {"\n": [0, 2], "\n ill": [0, 3], "a": [0, 4], "a ill": [0, 5]}
-    assert continuing(Tokens({**merging, " ill": [0, 1, 6, 1, 7, 0]}), " ill") == [6, 1, 7]
-    assert continuing(Tokens({**merging, " ill": [0, 6, 0, 7]}), " ill") == [6, 7]
-    assert continuing(Tokens({**merging, " ill": [0, 1]}), " ill") == []
-    assert continuing(Tokens({**merging, "a ill": [0, 4, 8, 0, 9]}), " ill") == [8, 9]  # the second text keeps its tokens
-
-
-def test_a_word_without_tokens_is_refused_and_not_certain() -> None:
-    gone = {"I am": [5, 6], "I am ill": [5, 6, 0], "I am Ill": [5, 6, 0]} | {
-        before + word: [0] for before in ("", "\n", "a") for word in ("", " ill", " Ill")
-    }
-    with pytest.raises(ValueError, match="no tokens for 'ill'"):
-        continuations(knowing(gone), "I am", ["ill"])
-    assert continuations(knowing({**gone, "I am Ill": [5, 6, 9]}), "I am", ["ill"]).words == (((9,),),)
-
-
-@pytest.mark.parametrize("by", ["normaliser", "pre-tokeniser"])
-@pytest.mark.parametrize("text", [" glad", " Glad", " felt", " at the door", " lonesome"])
-def test_after_a_dummy_prefix_a_text_has_the_tokens_that_it_has_in_another(by: str, text: str) -> None:
-    words = prefixed(by)
-    found, whole = continuing(words, text), words(f"She was{text}")["input_ids"]
-    assert whole[: -len(found)] == words("She was")["input_ids"]
-    assert whole[-len(found) :] == found
-    assert words.convert_tokens_to_ids("\u2581") not in found
-
-
-def test_the_dummy_prefix_of_these_tests_is_a_token_of_its_own_before_a_word_that_follows_a_blank() -> None:
-    words = prefixed()
-    assert words.convert_ids_to_tokens(words(" glad")["input_ids"]) == ["\u2581", "\u2581glad"]
-
-
-@pytest.mark.parametrize("by", ["normaliser", "pre-tokeniser"])
-def test_a_text_that_goes_on_with_a_word_has_no_dummy_prefix(by: str) -> None:
-    subject = replace(tiny("llama"), tokenizer=prefixed(by))
-    pieces = subject.tokenizer.convert_ids_to_tokens(following(subject, "She was gl", [("ad",)]).words[0][0])
-    assert "".join(pieces) == "ad"
-
-
-@pytest.mark.parametrize("words", [tokenizer(), tokenizer(bos=True), bytewise(), lettered(), load_tokenizer()])
-def test_without_a_dummy_prefix_a_text_has_the_tokens_that_it_has_alone(words: Any) -> None:
-    for text in (*(variant for word in WORDS for variant in surface_variants(word)), " at ease", " the old man, and", "ad", "glad", "."):
-        assert continuing(words, text) == [token for token in words(text)["input_ids"] if token not in words.all_special_ids]
-
-
-def test_leaves_reach_every_token_that_is_wanted_and_no_pass_is_made_twice() -> None:
-    plan = Continuations((1,), (((5,), (6, 7)), ((6, 7, 8),), ((6, 9), (4, 3, 2))))
-    leaves, wanted = plan.leaves(), plan.wanted()
-    assert leaves == [(4, 3), (6, 7)]
-    assert wanted == {(): [4, 5, 6], (6,): [7, 9], (6, 7): [8], (4,): [3], (4, 3): [2]}
-    assert all(any(leaf[: len(prefix)] == prefix for leaf in leaves) for prefix in wanted)
-
-
 def test_frames_are_scored_one_by_one() -> None:
     subject, frames, vectors = tiny("llama"), [PROMPT, "She was"], directions(2)
     found = frame_logprobs(subject, frames, WORDS, layer=1, vectors=vectors)
     np.testing.assert_array_equal(found, [word_logprobs(subject, f, WORDS, layer=1, vectors=vectors) for f in frames])
     assert frame_logprobs(subject, frames, WORDS).shape == (2, 1, len(WORDS))
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_final_gain_is_that_of_the_norm_before_the_head(architecture: str) -> None:
-    subject = build(architecture)
-    norm = final_norm(subject)
-    drawn = torch.rand(subject.width, generator=torch.Generator().manual_seed(1)) + 0.5
-    norm.weight.copy_(drawn)
-    if getattr(norm, "bias", None) is not None:
-        norm.bias.fill_(3.0)
-    torch.testing.assert_close(final_gain(subject), drawn + (architecture in ONE_PLUS), rtol=1e-4, atol=1e-5)
-
-
-def test_a_model_without_a_final_norm_has_a_gain_of_one() -> None:
-    subject = build("opt", do_layer_norm_before=False)
-    assert subject.model.get_decoder().final_layer_norm is None
-    assert torch.equal(final_gain(subject), torch.ones(subject.width))
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_planted_unembedding_row_ranks_its_word_first_and_its_negative_last(architecture: str) -> None:
-    subject = tiny(architecture)
-    rows = subject.model.get_output_embeddings().weight
-    for word in SINGLE:
-        for (token,) in continuations(subject, PROMPT, [word]).words[0]:
-            planted = (rows[token] / final_gain(subject)).numpy()
-            scores = lens_logits(subject, np.stack([planted, -planted]), WORDS)
-            assert scores.shape == (2, len(WORDS))
-            assert top_words(scores[0], WORDS)[0][0] == word
-            np.testing.assert_allclose(scores[0, WORDS.index(word)], float(rows[token] @ rows[token]), rtol=1e-4)
-
-
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2"])
-def test_a_word_of_several_tokens_scores_the_mean_of_its_best_variant(architecture: str) -> None:
-    subject, vectors = tiny(architecture), directions(3)
-    logit = (vectors * final_gain(subject)) @ subject.model.get_output_embeddings().weight.T
-    expected = [
-        torch.stack([logit[:, list(ids)].mean(1) for ids in variants]).amax(0) for variants in continuations(subject, PROMPT, WORDS).words
-    ]
-    np.testing.assert_allclose(lens_logits(subject, vectors.numpy(), WORDS), torch.stack(expected, dim=1), rtol=1e-4, atol=1e-5)
-
-
-def test_the_lens_scores_a_word_and_not_the_blank_that_a_tokenizer_puts_before_every_text() -> None:
-    subject = replace(tiny("llama"), tokenizer=prefixed())
-    rows = subject.model.get_output_embeddings().weight
-    own = subject.tokenizer.convert_tokens_to_ids("\u2581glad")
-    planted = (rows[own] / final_gain(subject)).numpy()
-    found = lens_logits(subject, planted[None], ["glad"])
-    np.testing.assert_allclose(found, [[float(rows[own] @ rows[own])]], rtol=1e-4)
-
-
-def test_the_lens_looks_through_the_projection_before_the_head() -> None:
-    subject = build("opt", word_embed_proj_dim=16)
-    rows, outward = subject.model.get_output_embeddings().weight, subject.model.get_decoder().project_out.weight
-    (token,) = continuations(subject, PROMPT, SINGLE).words[0][0]
-    planted = (torch.linalg.pinv(outward) @ rows[token] / final_gain(subject)).numpy()
-    assert top_words(lens_logits(subject, planted[None], WORDS)[0], WORDS)[0][0] == SINGLE[0]
-
-
-def test_top_words_are_the_highest_first_and_the_lowest_first() -> None:
-    assert top_words(np.array([0.1, 3.0, -2.0, 1.0]), ["a", "b", "c", "d"], 2) == (["b", "d"], ["c", "a"])
 
 
 def test_progress_hears_of_the_tokens_of_every_row() -> None:
